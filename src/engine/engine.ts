@@ -1,0 +1,79 @@
+import type { Tensor } from '@tensorflow/tfjs-core';
+
+/** Element types that cross the engine's border. `bool` is held in a Uint8Array of zeros and ones. */
+export type DataType = 'float32' | 'int32' | 'bool';
+
+export type HostArray = Float32Array | Int32Array | Uint8Array;
+
+/** A tensor in ordinary memory, row major. */
+export interface HostTensor {
+  shape: readonly number[];
+  data: HostArray;
+}
+
+/** Names one input of a program. A string in the shape is a symbolic dimension, any size at run time. */
+export interface TensorSpec {
+  shape: readonly (number | string)[];
+  dtype: DataType;
+}
+
+/**
+ * What a program takes. `limits` gives the largest value of a symbolic dimension where the function has one
+ * (a table of positions, say).
+ */
+export interface Signature {
+  inputs: Readonly<Record<string, TensorSpec>>;
+  limits?: Readonly<Record<string, number>>;
+}
+
+/** A float32 tensor that stays where the engine computes: weights, gradients, optimizer state. */
+export interface DeviceTensor {
+  readonly shape: readonly number[];
+  /** The values: the storage itself on the onnx engine, a downloaded copy on the tfjs engine. */
+  read(): Float32Array;
+  write(values: Float32Array): void;
+  dispose(): void;
+}
+
+/** A function of tensors, written with TensorFlow.js operations. Pure: its outputs depend on its inputs alone. */
+export type TensorFunction = (inputs: Record<string, Tensor>) => Record<string, Tensor>;
+
+export type Feeds = Readonly<Record<string, HostTensor | DeviceTensor>>;
+
+export interface Program {
+  /**
+   * Runs the function. Outputs named in `into` are written to those tensors (in place on the onnx engine, also
+   * when the same tensor is fed); all others come back in host memory.
+   */
+  run(feeds: Feeds, into?: Readonly<Record<string, DeviceTensor>>): Promise<Record<string, HostTensor>>;
+  dispose(): Promise<void>;
+}
+
+export interface ElementwiseProgram {
+  /** Applies the function to equally sized tensors; outputs overwrite the tensor of the same name. */
+  run(tensors: Readonly<Record<string, DeviceTensor>>, scalars: Readonly<Record<string, number>>): Promise<void>;
+  dispose(): Promise<void>;
+}
+
+/**
+ * Computes functions written with TensorFlow.js operations. Nothing above this interface knows whether a function
+ * was recorded into an ONNX graph or is called eagerly.
+ */
+export interface Engine {
+  /** `onnx` or `tfjs`, with what computes: `onnx (cpu)`, `tfjs (tensorflow)`. */
+  readonly description: string;
+  compile(fn: TensorFunction, signature: Signature): Promise<Program>;
+  /**
+   * Compiles a function of equally sized flat float32 tensors and scalars that treats every element alike. The
+   * onnx engine runs it block by block, so that what lies between the operations stays in the processor's cache.
+   */
+  elementwise(fn: TensorFunction, tensors: readonly string[], scalars: readonly string[]): Promise<ElementwiseProgram>;
+  /** A tensor of zeros, or of the given values, which it may keep as its storage. */
+  tensor(shape: readonly number[], values?: Float32Array): DeviceTensor;
+  dispose(): Promise<void>;
+}
+
+/** Number of elements of a shape. */
+export function sizeOf(shape: readonly number[]): number {
+  return shape.reduce((product, length) => product * length, 1);
+}

@@ -1,0 +1,150 @@
+import * as ort from 'onnxruntime-node';
+import { UserError } from '../../errors.js';
+import {
+  type DataType,
+  type DeviceTensor,
+  type ElementwiseProgram,
+  type Engine,
+  type Feeds,
+  type HostArray,
+  type HostTensor,
+  type Program,
+  type Signature,
+  sizeOf,
+  type TensorFunction,
+} from '../engine.js';
+import { encodeModel } from './protobuf.js';
+import { record } from './recorder.js';
+
+/** Elements per block of an elementwise program: what it touches then fits a core's second-level cache. */
+const blockSize = 1 << 16;
+
+/** A tensor whose storage is a typed array that ONNX Runtime reads and writes in place. */
+class ArrayTensor implements DeviceTensor {
+  constructor(
+    readonly shape: readonly number[],
+    readonly data: Float32Array,
+  ) {}
+
+  read(): Float32Array {
+    return this.data;
+  }
+
+  write(values: Float32Array): void {
+    this.data.set(values);
+  }
+
+  dispose(): void {}
+}
+
+/** Records functions into ONNX graphs and runs them with ONNX Runtime. */
+export class OnnxEngine implements Engine {
+  readonly description: string;
+  private readonly options: ort.InferenceSession.SessionOptions;
+
+  /** @throws UserError where this ONNX Runtime lacks the provider. */
+  constructor(provider: string) {
+    const available = ort.listSupportedBackends().map(({ name }) => name);
+    if (!available.includes(provider)) {
+      throw new UserError(
+        `execution provider '${provider}' is not in this ONNX Runtime, which has: ${available.join(', ')}`,
+      );
+    }
+    this.description = `onnx (${provider})`;
+    this.options = {
+      executionProviders: [provider],
+      graphOptimizationLevel: 'all',
+      logSeverityLevel: 3,
+    };
+  }
+
+  async compile(fn: TensorFunction, signature: Signature): Promise<Program> {
+    return new OnnxProgram(await this.session(fn, signature), signature);
+  }
+
+  async elementwise(
+    fn: TensorFunction,
+    tensors: readonly string[],
+    scalars: readonly string[],
+  ): Promise<ElementwiseProgram> {
+    const inputs: Record<string, { shape: (number | string)[]; dtype: DataType }> = {};
+    for (const name of tensors) inputs[name] = { shape: ['elements'], dtype: 'float32' };
+    for (const name of scalars) inputs[name] = { shape: [], dtype: 'float32' };
+    const renamed: TensorFunction = (tensors) =>
+      Object.fromEntries(Object.entries(fn(tensors)).map(([name, tensor]) => [updatedName(name), tensor]));
+    return new OnnxElementwiseProgram(await this.session(renamed, { inputs }));
+  }
+
+  tensor(shape: readonly number[], values?: Float32Array): DeviceTensor {
+    return new ArrayTensor(shape, values ?? new Float32Array(sizeOf(shape)));
+  }
+
+  async dispose(): Promise<void> {}
+
+  private session(fn: TensorFunction, signature: Signature): Promise<ort.InferenceSession> {
+    return ort.InferenceSession.create(encodeModel(record(fn, signature)), this.options);
+  }
+}
+
+class OnnxProgram implements Program {
+  constructor(
+    private readonly session: ort.InferenceSession,
+    private readonly signature: Signature,
+  ) {}
+
+  async run(feeds: Feeds, into: Record<string, DeviceTensor> = {}): Promise<Record<string, HostTensor>> {
+    const inputs: Record<string, ort.Tensor> = {};
+    // The graph keeps only the inputs that its outputs depend on.
+    for (const name of this.session.inputNames) {
+      if (!(name in feeds)) throw new Error(`input '${name}' was not fed`);
+      inputs[name] = toOrt(this.signature.inputs[name].dtype, feeds[name]);
+    }
+    const fetches: Record<string, ort.Tensor | null> = {};
+    for (const name of this.session.outputNames) {
+      fetches[name] = name in into ? toOrt('float32', into[name]) : null;
+    }
+    const results = await this.session.run(inputs, fetches);
+    const outputs: Record<string, HostTensor> = {};
+    for (const name of this.session.outputNames) {
+      if (name in into) continue;
+      outputs[name] = { shape: results[name].dims, data: results[name].data as HostArray };
+    }
+    return outputs;
+  }
+
+  dispose(): Promise<void> {
+    return this.session.release();
+  }
+}
+
+/** An ONNX graph can't give an output the name of an input. */
+const updatedName = (name: string) => `updated ${name}`;
+
+class OnnxElementwiseProgram implements ElementwiseProgram {
+  constructor(private readonly session: ort.InferenceSession) {}
+
+  async run(tensors: Record<string, DeviceTensor>, scalars: Record<string, number>): Promise<void> {
+    const arrays = Object.entries(tensors).map(([name, tensor]) => [name, tensor.read()] as const);
+    const feeds: Record<string, ort.Tensor> = {};
+    for (const [name, value] of Object.entries(scalars)) feeds[name] = new ort.Tensor('float32', [value], []);
+    const length = arrays[0][1].length;
+    for (let begin = 0; begin < length; begin += blockSize) {
+      const end = Math.min(begin + blockSize, length);
+      const fetches: Record<string, ort.Tensor> = {};
+      for (const [name, array] of arrays) {
+        feeds[name] = new ort.Tensor('float32', array.subarray(begin, end), [end - begin]);
+        if (this.session.outputNames.includes(updatedName(name))) fetches[updatedName(name)] = feeds[name];
+      }
+      await this.session.run(feeds, fetches);
+    }
+  }
+
+  dispose(): Promise<void> {
+    return this.session.release();
+  }
+}
+
+function toOrt(dtype: DataType, tensor: HostTensor | DeviceTensor): ort.Tensor {
+  const data = 'data' in tensor ? tensor.data : tensor.read();
+  return new ort.Tensor(dtype, data as Float32Array, tensor.shape);
+}

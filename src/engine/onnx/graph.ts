@@ -1,0 +1,166 @@
+import type { DataType as TfDataType, TensorInfo } from '@tensorflow/tfjs-core';
+import type { DataType, HostArray, TensorSpec } from '../engine.js';
+import type { Dimensions } from './dimensions.js';
+
+/** A float attribute; plain numbers are integers. */
+export class Float {
+  constructor(readonly value: number) {}
+}
+export type Attribute = number | readonly number[] | string | Float;
+
+/** ONNX element types that recorded graphs use; int64 for shapes and indices. */
+export type ElementType = DataType | 'int64';
+
+export interface Node {
+  op: string;
+  domain: string;
+  inputs: string[];
+  outputs: string[];
+  attributes: Record<string, Attribute>;
+}
+
+export interface Constant {
+  shape: readonly number[];
+  type: ElementType;
+  data: HostArray | BigInt64Array;
+}
+
+const microsoft = 'com.microsoft';
+
+/** The ONNX graph under construction. Recorder kernels append nodes; names of values are its edges. */
+export class Graph {
+  readonly inputs = new Map<string, TensorSpec>();
+  readonly outputs = new Map<string, { value: string; shape: (number | string)[]; dtype: DataType }>();
+  readonly constants = new Map<string, Constant>();
+  nodes: Node[] = [];
+  private readonly shapeVectors = new Map<string, string>();
+  private readonly constantNames = new Map<string, string>();
+  private count = 0;
+
+  constructor(readonly dimensions: Dimensions) {}
+
+  /** Declares an input and returns it as a tensor with stand-in numbers for symbolic dimensions. */
+  input(name: string, spec: TensorSpec): TensorInfo {
+    this.inputs.set(name, spec);
+    return { dataId: { name }, shape: this.dimensions.standIn(spec.shape), dtype: spec.dtype };
+  }
+
+  output(name: string, tensor: TensorInfo): void {
+    const shape = tensor.shape.map((size) => {
+      const { coefficient, symbols } = this.dimensions.express(size);
+      if (symbols.length === 0) return size;
+      return [...(coefficient === 1 ? [] : [coefficient]), ...symbols].join('*');
+    });
+    this.outputs.set(name, { value: nameOf(tensor), shape, dtype: tensor.dtype as DataType });
+  }
+
+  /** Appends a node with one output of the given shape and returns that output. */
+  emit(
+    op: string,
+    inputs: readonly (TensorInfo | string)[],
+    shape: readonly number[],
+    dtype: TfDataType,
+    attributes: Record<string, Attribute> = {},
+  ): TensorInfo {
+    const [name] = this.append(op, inputs, 1, attributes);
+    return { dataId: { name }, shape: [...shape], dtype };
+  }
+
+  /** Appends a node and returns the names of its outputs. `com.microsoft/Gelu` names the operator's domain. */
+  append(
+    op: string,
+    inputs: readonly (TensorInfo | string)[],
+    outputCount: number,
+    attributes: Record<string, Attribute> = {},
+  ): string[] {
+    const inMicrosoft = op.startsWith(`${microsoft}/`);
+    const type = inMicrosoft ? op.slice(microsoft.length + 1) : op;
+    const outputs = Array.from({ length: outputCount }, () => `${type}_${this.count++}`);
+    this.nodes.push({
+      op: type,
+      domain: inMicrosoft ? microsoft : '',
+      inputs: inputs.map((input) => (typeof input === 'string' ? input : nameOf(input))),
+      outputs,
+      attributes,
+    });
+    return outputs;
+  }
+
+  /** A constant's name; equal small constants share one. */
+  constant(type: ElementType, shape: readonly number[], data: HostArray | BigInt64Array): string {
+    const key = data.length <= 16 ? `${type}[${shape}]${data}` : undefined;
+    const known = key === undefined ? undefined : this.constantNames.get(key);
+    if (known !== undefined) return known;
+    const name = `constant_${this.count++}`;
+    this.constants.set(name, { type, shape: [...shape], data });
+    if (key !== undefined) this.constantNames.set(key, name);
+    return name;
+  }
+
+  /** A constant vector of int64, as operators take axes, starts and sizes. */
+  integers(...values: number[]): string {
+    return this.constant('int64', [values.length], BigInt64Array.from(values.map(BigInt)));
+  }
+
+  /** A shape as an int64 vector, computed from the inputs' shapes where it is symbolic. */
+  shapeVector(shape: readonly number[]): string {
+    const key = shape.join();
+    let vector = this.shapeVectors.get(key);
+    if (vector === undefined) {
+      const parts = shape.map((size) => this.size(size));
+      vector = shape.every((size) => this.dimensions.isFixed(size))
+        ? this.integers(...shape)
+        : parts.length === 1
+          ? parts[0]
+          : this.append('Concat', parts, 1, { axis: 0 })[0];
+      this.shapeVectors.set(key, vector);
+    }
+    return vector;
+  }
+
+  /** As `shapeVector`, for Reshape, where one unknown entry may stay open. */
+  reshapeVector(shape: readonly number[]): string {
+    const open = shape.filter((size) => !this.dimensions.isFixed(size));
+    if (open.length !== 1 || shape.includes(0)) return this.shapeVector(shape);
+    return this.integers(...shape.map((size) => (size === open[0] ? -1 : size)));
+  }
+
+  /** One shape entry as an int64 vector of length 1. */
+  private size(size: number): string {
+    const { coefficient, symbols } = this.dimensions.express(size);
+    if (symbols.length === 0) return this.integers(size);
+    const factors = symbols.map((symbol) => this.symbol(symbol));
+    if (coefficient !== 1) factors.push(this.integers(coefficient));
+    return factors.reduce((product, factor) => this.append('Mul', [product, factor], 1)[0]);
+  }
+
+  private symbol(symbol: string): string {
+    const key = `symbol ${symbol}`;
+    let value = this.shapeVectors.get(key);
+    if (value === undefined) {
+      const [input, spec] = [...this.inputs].find(([, { shape }]) => shape.includes(symbol))!;
+      const axis = spec.shape.indexOf(symbol);
+      [value] = this.append('Shape', [input], 1, { start: axis, end: axis + 1 });
+      this.shapeVectors.set(key, value);
+    }
+    return value;
+  }
+
+  /** Drops what no output needs: the tape also records what turned out to be unused. */
+  prune(): void {
+    const needed = new Set([...this.outputs.values()].map(({ value }) => value));
+    const kept: Node[] = [];
+    for (const node of this.nodes.toReversed()) {
+      if (!node.outputs.some((output) => needed.has(output))) continue;
+      kept.push(node);
+      for (const input of node.inputs) needed.add(input);
+    }
+    this.nodes = kept.reverse();
+    for (const name of this.constants.keys()) if (!needed.has(name)) this.constants.delete(name);
+  }
+}
+
+/** The name of the value that a recorded tensor stands for. */
+export function nameOf(tensor: TensorInfo): string {
+  return (tensor.dataId as { name: string }).name;
+}

@@ -1,0 +1,59 @@
+import { broadcast_util, type DataType, type TensorInfo } from '@tensorflow/tfjs-core';
+import type { Graph } from '../graph.js';
+import type { RecorderKernel } from './register.js';
+
+/** One input, same shape and type. */
+const unary =
+  (op: string): RecorderKernel =>
+  (graph, { inputs: { x } }) =>
+    graph.emit(op, [x], x.shape, x.dtype);
+
+/** Two inputs with numpy's broadcasting. */
+const binary =
+  (op: string, dtype?: DataType): RecorderKernel =>
+  (graph, { inputs: { a, b } }) =>
+    graph.emit(op, [a, b], broadcast_util.assertAndGetBroadcastShape(a.shape, b.shape), dtype ?? a.dtype);
+
+const cast: RecorderKernel = (graph, { inputs: { x }, attrs }) => castTo(graph, x, attrs.dtype as DataType);
+
+const onnxType: Partial<Record<DataType, number>> = { float32: 1, int32: 6, bool: 9 };
+
+/** Converts a tensor's type; the same tensor where it already has it. */
+export function castTo(graph: Graph, x: TensorInfo, dtype: DataType): TensorInfo {
+  return x.dtype === dtype ? x : graph.emit('Cast', [x], x.shape, dtype, { to: onnxType[dtype]! });
+}
+
+const filled =
+  (value: number): RecorderKernel =>
+  (graph, { inputs: { x } }) => {
+    const data = x.dtype === 'float32' ? Float32Array.of(value) : Int32Array.of(value);
+    return graph.emit(
+      'Expand',
+      [graph.constant(x.dtype === 'float32' ? 'float32' : 'int32', [1], data), graph.shapeVector(x.shape)],
+      x.shape,
+      x.dtype,
+    );
+  };
+
+/** Elementwise kernels. */
+export const arithmetic: Record<string, RecorderKernel> = {
+  Identity: (_, { inputs: { x } }) => x,
+  Cast: cast,
+  Neg: unary('Neg'),
+  Exp: unary('Exp'),
+  Log: unary('Log'),
+  Sqrt: unary('Sqrt'),
+  Erf: unary('Erf'),
+  Sigmoid: unary('Sigmoid'),
+  Square: (graph, { inputs: { x } }) => graph.emit('Mul', [x, x], x.shape, x.dtype),
+  Add: binary('Add'),
+  Sub: binary('Sub'),
+  Multiply: binary('Mul'),
+  RealDiv: binary('Div'),
+  NotEqual: (graph, call) => {
+    const equal = binary('Equal', 'bool')(graph, call) as TensorInfo;
+    return graph.emit('Not', [equal], equal.shape, 'bool');
+  },
+  ZerosLike: filled(0),
+  OnesLike: filled(1),
+};

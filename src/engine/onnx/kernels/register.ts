@@ -1,0 +1,44 @@
+import { registerKernel, type TensorInfo } from '@tensorflow/tfjs-core';
+import type { Graph } from '../graph.js';
+import { arithmetic } from './arithmetic.js';
+import { fused } from './fused.js';
+import { indexing } from './indexing.js';
+import { matrix } from './matrix.js';
+import { reductions } from './reductions.js';
+import { shapes } from './shapes.js';
+
+/** What a kernel is called with: tensors by the name that TensorFlow.js gives them, and its attributes. */
+export interface KernelCall {
+  inputs: Record<string, TensorInfo>;
+  attrs: Record<string, unknown>;
+}
+
+/** Appends to the graph what the kernel computes and returns its output or outputs. */
+export type RecorderKernel = (graph: Graph, call: KernelCall) => TensorInfo | TensorInfo[];
+
+export const kernels: Readonly<Record<string, RecorderKernel>> = {
+  ...arithmetic,
+  ...reductions,
+  ...shapes,
+  ...matrix,
+  ...indexing,
+  ...fused,
+};
+
+export function registerKernels(backendName: string, graph: () => Graph): void {
+  for (const [kernelName, kernel] of Object.entries(kernels)) {
+    registerKernel({
+      kernelName,
+      backendName,
+      kernelFunc: ({ inputs, attrs }) => {
+        const output = kernel(graph(), { inputs: inputs as Record<string, TensorInfo>, attrs: attrs ?? {} });
+        return Array.isArray(output) ? output.map(fresh) : fresh(output);
+      },
+    });
+  }
+}
+
+/** A kernel may return its input. The tape tells tensors apart by identity, so the output is a new one. */
+function fresh({ dataId, shape, dtype }: TensorInfo): TensorInfo {
+  return { dataId, shape, dtype };
+}

@@ -1,0 +1,114 @@
+import protobuf from 'protobufjs/light.js';
+import { type Attribute, type ElementType, Float, type Graph } from './graph.js';
+
+/** Opset 20 has Gelu and LayerNormalization; ONNX Runtime and TensorRT both read it. */
+export const opsetVersion = 20;
+const irVersion = 9;
+
+/** The messages of onnx.proto that a graph needs, with their field numbers. */
+const schema = protobuf.Root.fromJSON({
+  nested: {
+    ModelProto: {
+      fields: {
+        irVersion: { id: 1, type: 'int64' },
+        producerName: { id: 2, type: 'string' },
+        graph: { id: 7, type: 'GraphProto' },
+        opsetImport: { id: 8, type: 'OperatorSetIdProto', rule: 'repeated' },
+      },
+    },
+    OperatorSetIdProto: { fields: { domain: { id: 1, type: 'string' }, version: { id: 2, type: 'int64' } } },
+    GraphProto: {
+      fields: {
+        node: { id: 1, type: 'NodeProto', rule: 'repeated' },
+        name: { id: 2, type: 'string' },
+        initializer: { id: 5, type: 'TensorProto', rule: 'repeated' },
+        input: { id: 11, type: 'ValueInfoProto', rule: 'repeated' },
+        output: { id: 12, type: 'ValueInfoProto', rule: 'repeated' },
+      },
+    },
+    NodeProto: {
+      fields: {
+        input: { id: 1, type: 'string', rule: 'repeated' },
+        output: { id: 2, type: 'string', rule: 'repeated' },
+        name: { id: 3, type: 'string' },
+        opType: { id: 4, type: 'string' },
+        attribute: { id: 5, type: 'AttributeProto', rule: 'repeated' },
+        domain: { id: 7, type: 'string' },
+      },
+    },
+    AttributeProto: {
+      fields: {
+        name: { id: 1, type: 'string' },
+        f: { id: 2, type: 'float' },
+        i: { id: 3, type: 'int64' },
+        s: { id: 4, type: 'bytes' },
+        ints: { id: 8, type: 'int64', rule: 'repeated' },
+        type: { id: 20, type: 'int32' },
+      },
+    },
+    TensorProto: {
+      fields: {
+        dims: { id: 1, type: 'int64', rule: 'repeated' },
+        dataType: { id: 2, type: 'int32' },
+        name: { id: 8, type: 'string' },
+        rawData: { id: 9, type: 'bytes' },
+      },
+    },
+    ValueInfoProto: { fields: { name: { id: 1, type: 'string' }, type: { id: 2, type: 'TypeProto' } } },
+    TypeProto: { fields: { tensorType: { id: 1, type: 'TensorTypeProto' } } },
+    TensorTypeProto: { fields: { elemType: { id: 1, type: 'int32' }, shape: { id: 2, type: 'ShapeProto' } } },
+    ShapeProto: { fields: { dim: { id: 1, type: 'DimensionProto', rule: 'repeated' } } },
+    DimensionProto: { fields: { dimValue: { id: 1, type: 'int64' }, dimParam: { id: 2, type: 'string' } } },
+  },
+});
+
+const elementTypes: Record<ElementType, number> = { float32: 1, int32: 6, int64: 7, bool: 9 };
+
+/** Encodes a recorded graph as an ONNX model file. */
+export function encodeModel(graph: Graph): Uint8Array {
+  const domains = new Set(graph.nodes.map(({ domain }) => domain).filter((domain) => domain !== ''));
+  const outputNames = new Map([...graph.outputs].map(([name, { value }]) => [value, name]));
+  const renamed = (value: string) => outputNames.get(value) ?? value;
+  return schema
+    .lookupType('ModelProto')
+    .encode({
+      irVersion,
+      producerName: 'cn-clip',
+      opsetImport: [
+        { domain: '', version: opsetVersion },
+        ...[...domains].map((domain) => ({ domain, version: 1 })),
+      ],
+      graph: {
+        name: 'cn-clip',
+        node: graph.nodes.map((node) => ({
+          name: node.outputs[0],
+          opType: node.op,
+          domain: node.domain,
+          input: node.inputs.map(renamed),
+          output: node.outputs.map(renamed),
+          attribute: Object.entries(node.attributes).map(([name, value]) => ({ name, ...attribute(value) })),
+        })),
+        initializer: [...graph.constants].map(([name, { shape, type, data }]) => ({
+          name,
+          dims: [...shape],
+          dataType: elementTypes[type],
+          rawData: new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
+        })),
+        input: [...graph.inputs].map(([name, { shape, dtype }]) => valueInfo(name, shape, dtype)),
+        output: [...graph.outputs].map(([name, { shape, dtype }]) => valueInfo(name, shape, dtype)),
+      },
+    })
+    .finish();
+}
+
+function attribute(value: Attribute): object {
+  if (value instanceof Float) return { type: 1, f: value.value };
+  if (typeof value === 'number') return { type: 2, i: value };
+  if (typeof value === 'string') return { type: 3, s: Buffer.from(value) };
+  return { type: 7, ints: [...value] };
+}
+
+function valueInfo(name: string, shape: readonly (number | string)[], type: ElementType): object {
+  const dim = shape.map((size) => (typeof size === 'string' ? { dimParam: size } : { dimValue: size }));
+  return { name, type: { tensorType: { elemType: elementTypes[type], shape: { dim } } } };
+}

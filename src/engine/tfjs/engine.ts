@@ -1,0 +1,113 @@
+import * as tf from '@tensorflow/tfjs-core';
+import {
+  type DataType,
+  type DeviceTensor,
+  type ElementwiseProgram,
+  type Engine,
+  type Feeds,
+  type HostArray,
+  type HostTensor,
+  type Program,
+  type Signature,
+  sizeOf,
+  type TensorFunction,
+} from '../engine.js';
+
+/** A tensor on the TensorFlow.js backend; writing replaces it. */
+class TfTensor implements DeviceTensor {
+  constructor(
+    readonly shape: readonly number[],
+    public tensor: tf.Tensor,
+  ) {}
+
+  read(): Float32Array {
+    return this.tensor.dataSync() as Float32Array;
+  }
+
+  write(values: Float32Array): void {
+    this.replace(tf.tensor(values.slice(), [...this.shape], 'float32'));
+  }
+
+  replace(tensor: tf.Tensor): void {
+    this.tensor.dispose();
+    this.tensor = tf.keep(tensor);
+  }
+
+  dispose(): void {
+    this.tensor.dispose();
+  }
+}
+
+/** Calls functions eagerly on an installed TensorFlow.js backend. */
+export class TfjsEngine implements Engine {
+  readonly description: string;
+
+  constructor(private readonly backend: string) {
+    this.description = `tfjs (${backend})`;
+  }
+
+  async compile(fn: TensorFunction, signature: Signature): Promise<Program> {
+    return {
+      run: async (feeds, into) => {
+        await tf.setBackend(this.backend);
+        return run(fn, signature, feeds, into ?? {});
+      },
+      dispose: async () => {},
+    };
+  }
+
+  async elementwise(fn: TensorFunction): Promise<ElementwiseProgram> {
+    return {
+      run: async (tensors, scalars) => {
+        await tf.setBackend(this.backend);
+        tf.tidy(() => {
+          const inputs: Record<string, tf.Tensor> = {};
+          for (const [name, value] of Object.entries(tensors)) inputs[name] = (value as TfTensor).tensor;
+          for (const [name, value] of Object.entries(scalars)) inputs[name] = tf.scalar(value);
+          const outputs = fn(inputs);
+          for (const [name, tensor] of Object.entries(outputs)) (tensors[name] as TfTensor).replace(tensor);
+        });
+      },
+      dispose: async () => {},
+    };
+  }
+
+  tensor(shape: readonly number[], values?: Float32Array): DeviceTensor {
+    tf.setBackend(this.backend);
+    const data = values ?? new Float32Array(sizeOf(shape));
+    return new TfTensor(shape, tf.keep(tf.tensor(data, [...shape], 'float32')));
+  }
+
+  async dispose(): Promise<void> {}
+}
+
+async function run(
+  fn: TensorFunction,
+  signature: Signature,
+  feeds: Feeds,
+  into: Readonly<Record<string, DeviceTensor>>,
+): Promise<Record<string, HostTensor>> {
+  const fresh: tf.Tensor[] = [];
+  const inputs: Record<string, tf.Tensor> = {};
+  for (const [name, { dtype }] of Object.entries(signature.inputs)) {
+    const feed = feeds[name];
+    if (feed instanceof TfTensor) inputs[name] = feed.tensor;
+    else if (feed !== undefined) fresh.push((inputs[name] = upload(feed as HostTensor, dtype)));
+  }
+  const outputs = tf.tidy(() => fn(inputs));
+  const results: Record<string, HostTensor> = {};
+  for (const [name, tensor] of Object.entries(outputs)) {
+    if (name in into) {
+      (into[name] as TfTensor).replace(tensor);
+    } else {
+      results[name] = { shape: tensor.shape, data: (await tensor.data()) as HostArray };
+      tensor.dispose();
+    }
+  }
+  for (const tensor of fresh) tensor.dispose();
+  return results;
+}
+
+function upload({ data, shape }: HostTensor, dtype: DataType): tf.Tensor {
+  return tf.tensor(data, [...shape], dtype);
+}

@@ -1,0 +1,111 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { parse } from 'yaml';
+import { z } from 'zod';
+import { explainIssues } from '../config/explain.js';
+import { UserError } from '../errors.js';
+import { packageRoot } from '../io/packageRoot.js';
+
+const size = z.number().int().positive();
+const rate = z.number().min(0).lt(1);
+
+/** The reference's constructor arguments, which its model_configs/*.json and our YAML files give. */
+export const modelConfigSchema = z
+  .strictObject({
+    embed_dim: size.describe('width of the joint embedding'),
+    image_resolution: size.describe('side of the input image in pixels'),
+    vision_layers: z.union([size, z.array(size).length(4)]).describe('transformer blocks of the ViT'),
+    vision_width: size.describe('width of the ViT'),
+    vision_patch_size: size.describe('side of a patch in pixels'),
+    vision_head_width: size.default(64).describe('width of one attention head of the ViT'),
+    vocab_size: size.describe('number of word pieces'),
+    text_attention_probs_dropout_prob: rate.default(0.1),
+    text_hidden_act: z.literal('gelu').default('gelu'),
+    text_hidden_dropout_prob: rate.default(0.1),
+    text_hidden_size: size,
+    text_initializer_range: z.number().positive().default(0.02),
+    text_intermediate_size: size,
+    text_max_position_embeddings: size,
+    text_num_attention_heads: size,
+    text_num_hidden_layers: size,
+    text_type_vocab_size: size.default(2),
+  })
+  .superRefine((config, context) => {
+    const divides = (a: keyof typeof config, b: keyof typeof config) => {
+      if ((config[b] as number) % (config[a] as number) !== 0) {
+        context.addIssue({ code: 'custom', path: [a], message: `${config[a]} does not divide ${b} ${config[b]}` });
+      }
+    };
+    divides('vision_patch_size', 'image_resolution');
+    divides('vision_head_width', 'vision_width');
+    divides('text_num_attention_heads', 'text_hidden_size');
+  });
+
+export type ModelConfig = z.infer<typeof modelConfigSchema>;
+
+const directory = join(packageRoot, 'configs', 'models');
+
+/**
+ * Loads a model config: the path of a JSON or YAML file in the reference's constructor names, the name of one in
+ * configs/models, or VISION+TEXT, two towers of configs/models/vision and configs/models/text.
+ *
+ * @throws UserError naming the file and the field, or listing the known names.
+ */
+export function loadModelConfig(nameOrPath: string): ModelConfig {
+  if (/\.(json|ya?ml)$/.test(nameOrPath)) return parseModelConfig(readYaml(nameOrPath), nameOrPath);
+  const known = join(directory, `${nameOrPath}.yaml`);
+  if (!nameOrPath.includes('+') && isKnown('.', nameOrPath)) {
+    const content = readYaml(known);
+    if (isTowers(content)) return composeTowers(content.vision, content.text, known);
+    return parseModelConfig(content, known);
+  }
+  const [vision, text] = nameOrPath.split('+');
+  if (text === undefined) {
+    throw new UserError(
+      `unknown model '${nameOrPath}': give a .json or .yaml file, one of ${names('.').join(', ')}, or VISION+TEXT ` +
+        `with a vision tower of ${names('vision').join(', ')} and a text tower of ${names('text').join(', ')}`,
+    );
+  }
+  return composeTowers(vision, text, nameOrPath);
+}
+
+/** Checks a parsed config. @throws UserError naming the source and every wrong field. */
+export function parseModelConfig(content: unknown, source: string): ModelConfig {
+  const result = modelConfigSchema.safeParse(content);
+  if (!result.success) throw new UserError(`model config ${source}: ${explainIssues(result.error)}`);
+  if (Array.isArray(result.data.vision_layers)) {
+    throw new UserError(`model config ${source}: ResNet image towers (a list in vision_layers) are not supported yet`);
+  }
+  return result.data;
+}
+
+function composeTowers(vision: string, text: string, source: string): ModelConfig {
+  const tower = (kind: string, name: string) => {
+    if (isKnown(kind, name)) return readYaml(join(directory, kind, `${name}.yaml`)) as object;
+    throw new UserError(`${source}: unknown ${kind} tower '${name}', expected one of ${names(kind).join(', ')}`);
+  };
+  return parseModelConfig({ ...tower('vision', vision), ...tower('text', text) }, source);
+}
+
+function names(kind: string): string[] {
+  return readdirSync(join(directory, kind))
+    .filter((file) => file.endsWith('.yaml'))
+    .map((file) => file.slice(0, -'.yaml'.length));
+}
+
+function isKnown(kind: string, name: string): boolean {
+  return names(kind).includes(name);
+}
+
+function readYaml(path: string): unknown {
+  if (!existsSync(path)) throw new UserError(`model config ${path} does not exist`);
+  try {
+    return parse(readFileSync(path, 'utf8'));
+  } catch (error) {
+    throw new UserError(`model config ${path} is neither JSON nor YAML: ${(error as Error).message}`);
+  }
+}
+
+function isTowers(content: unknown): content is { vision: string; text: string } {
+  return typeof content === 'object' && content !== null && 'vision' in content && 'text' in content;
+}

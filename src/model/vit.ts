@@ -1,0 +1,90 @@
+import * as tf from '@tensorflow/tfjs-core';
+import type { Tensor, Tensor2D, Tensor4D } from '@tensorflow/tfjs-core';
+import { expand, quickGelu } from '../nn/fused.js';
+import {
+  attention,
+  firstTokens,
+  layerNormLayer,
+  linearLayer,
+  splitHeads,
+  type Weights,
+} from '../nn/layers.js';
+import type { ModelConfig } from './config.js';
+
+const epsilon = 1e-5;
+
+/**
+ * The ViT image tower: pixels [batch, 3, resolution, resolution] → features [batch, embed_dim], not normalised.
+ * Pre-norm blocks with quick-GELU; the class token through ln_post and proj is the feature.
+ */
+export function encodeImage(config: ModelConfig, weights: Weights, pixels: Tensor): Tensor2D {
+  const batch = pixels.shape[0];
+  const { vision_patch_size: patch, vision_width: width, vision_head_width: headWidth } = config;
+  const grid = config.image_resolution / patch;
+  const tokens = grid * grid + 1;
+  const layers = config.vision_layers as number;
+
+  const patches = tf.reshape(patchRows(pixels as Tensor4D, patch, grid), [batch * grid * grid, 3 * patch * patch]);
+  const kernel = tf.reshape(weights['visual.conv1.weight'], [width, 3 * patch * patch]) as Tensor2D;
+  const embedded = tf.reshape(tf.matMul(patches as Tensor2D, kernel, false, true), [batch, grid * grid, width]);
+  const classToken = tf.reshape(weights['visual.class_embedding'], [1, 1, width]);
+  let x: Tensor = tf.concat([expand(classToken, [batch, 1, width]), embedded], 1);
+  x = tf.add(x, weights['visual.positional_embedding']);
+  let rows = tf.reshape(layerNormLayer(weights, 'visual.ln_pre', x, epsilon), [batch * tokens, width]) as Tensor2D;
+  for (let i = 0; i < layers; i++) {
+    const block = `visual.transformer.resblocks.${i}`;
+    rows = residualBlock(weights, block, rows, tokens, width / headWidth, i === layers - 1);
+  }
+  return tf.matMul(layerNormLayer(weights, 'visual.ln_post', rows, epsilon), weights['visual.proj'] as Tensor2D);
+}
+
+/** Cuts the image into the rows that a convolution with kernel and stride of one patch multiplies. */
+function patchRows(pixels: Tensor4D, patch: number, grid: number): Tensor {
+  const [batch] = pixels.shape;
+  return tf.transpose(tf.reshape(pixels, [batch, 3, grid, patch, grid, patch]), [0, 2, 4, 1, 3, 5]);
+}
+
+/**
+ * One block on x [batch·tokens, width]. The last block computes the class token alone, [batch, width]: it is all
+ * that the feature depends on, and every other query and its MLP would be thrown away.
+ */
+function residualBlock(
+  weights: Weights,
+  name: string,
+  x: Tensor2D,
+  tokens: number,
+  heads: number,
+  classTokenOnly: boolean,
+): Tensor2D {
+  const normal = layerNormLayer(weights, `${name}.ln_1`, x, epsilon);
+  const [query, key, value] = projectHeads(weights, `${name}.attn`, normal, tokens, heads, classTokenOnly);
+  const attended = linearLayer(weights, `${name}.attn.out_proj`, attention(query, key, value));
+  const hidden: Tensor2D = tf.add(classTokenOnly ? firstTokens(x, tokens) : x, attended);
+  const expanded = linearLayer(weights, `${name}.mlp.c_fc`, layerNormLayer(weights, `${name}.ln_2`, hidden, epsilon));
+  return tf.add(hidden, linearLayer(weights, `${name}.mlp.c_proj`, quickGelu(expanded)));
+}
+
+/** Query, key and value through the joint `in_proj_weight` [3·width, width], split into heads. */
+function projectHeads(
+  weights: Weights,
+  name: string,
+  x: Tensor2D,
+  tokens: number,
+  heads: number,
+  classTokenOnly: boolean,
+): Tensor[] {
+  const width = x.shape[1];
+  const weight = weights[`${name}.in_proj_weight`] as Tensor2D;
+  const bias = weights[`${name}.in_proj_bias`];
+  const project = (rows: Tensor2D, begin: number, parts: number) => {
+    const layer = {
+      'part.weight': tf.slice(weight, [begin * width, 0], [parts * width, width]),
+      'part.bias': tf.slice(bias, [begin * width], [parts * width]),
+    };
+    return tf.split(linearLayer(layer, 'part', rows), parts, 1);
+  };
+  if (!classTokenOnly) return project(x, 0, 3).map((part) => splitHeads(part, tokens, heads));
+  const [query] = project(firstTokens(x, tokens), 0, 1);
+  const [key, value] = project(x, 1, 2);
+  return [splitHeads(query, 1, heads), splitHeads(key, tokens, heads), splitHeads(value, tokens, heads)];
+}

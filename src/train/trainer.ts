@@ -1,0 +1,178 @@
+import type { DeviceTensor, HostTensor, Program } from '../engine/engine.js';
+import { type DropoutSite, textDropoutSites } from '../model/bert.js';
+import type { Model } from '../model/model.js';
+import { isVisionParameter } from '../model/parameters.js';
+import { AdamW, type Moments } from './adamw.js';
+import { dropoutFactors } from './dropout.js';
+import { gradientName, trainingFunction } from './gradients.js';
+import { learningRateAt } from './schedule.js';
+
+export interface TrainerOptions {
+  /** peak learning rate */
+  learningRate: number;
+  warmupSteps: number;
+  totalSteps: number;
+  weightDecay: number;
+  beta1: number;
+  beta2: number;
+  epsilon: number;
+  /** stage 1, locked-image tuning: the image tower keeps its weights */
+  freezeVision: boolean;
+  /** text dropout: false for none, true for the rates of the model config, or one rate for all sites */
+  dropout: boolean | number;
+  seed: number;
+}
+
+/** A batch of matching image and text rows. With a locked image tower, features may stand for the pixels. */
+export interface TrainingBatch {
+  /** [n, 3, resolution, resolution], preprocessed */
+  pixels?: Float32Array;
+  /** [n, embed_dim], not normalised; only with `freezeVision` */
+  imageFeatures?: Float32Array;
+  /** token ids [n, length], 0 where padded */
+  ids: Int32Array;
+  n: number;
+  length: number;
+}
+
+export interface StepResult {
+  loss: number;
+  /** the learning rate this step was taken with */
+  learningRate: number;
+  /** share of images whose nearest text in the batch is their own */
+  imageToTextAccuracy: number;
+  textToImageAccuracy: number;
+  /** exp(logit_scale) after the step */
+  logitScale: number;
+}
+
+/** The reference keeps logit_scale within [0, ln 100]. */
+const maximumLogitScale = 4.6052;
+
+/** Trains a model's weights in place, one optimizer step at a time. */
+export class Trainer {
+  /** optimizer steps taken */
+  stepCount = 0;
+  readonly moments = new Map<string, Moments>();
+  private readonly gradients = new Map<string, DeviceTensor>();
+
+  private constructor(
+    readonly model: Model,
+    readonly options: TrainerOptions,
+    readonly trainable: readonly string[],
+    private readonly dropoutSites: readonly DropoutSite[],
+    private readonly program: Program,
+    private readonly optimizer: AdamW,
+  ) {
+    for (const name of trainable) {
+      const { shape } = model.weights.get(name)!;
+      this.gradients.set(name, model.engine.tensor(shape));
+      this.moments.set(name, { first: model.engine.tensor(shape), second: model.engine.tensor(shape) });
+    }
+  }
+
+  static async create(model: Model, options: TrainerOptions): Promise<Trainer> {
+    const trainable = [...model.weights.keys()].filter((name) => !options.freezeVision || !isVisionParameter(name));
+    const sites = textDropoutSites(model.config, 'n', 'length', options.dropout);
+    const { fn, signature } = trainingFunction(model, trainable, options.freezeVision, sites);
+    const program = await model.engine.compile(fn, signature);
+    const optimizer = await AdamW.create(model.engine, options);
+    return new Trainer(model, options, trainable, sites, program, optimizer);
+  }
+
+  /** All weights, frozen ones too. On the onnx engine the arrays are the storage itself. */
+  get weights(): Map<string, { shape: readonly number[]; data: Float32Array }> {
+    return read(this.model.weights);
+  }
+
+  /** Loss of a batch and the gradient of every trainable parameter, at the present weights; nothing is updated. */
+  async lossAndGradients(batch: TrainingBatch): Promise<{ loss: number; gradients: Map<string, Float32Array> }> {
+    const { loss } = await this.backward(batch);
+    const gradients = new Map([...read(this.gradients)].map(([name, { data }]) => [name, data.slice()]));
+    return { loss: loss.data[0], gradients };
+  }
+
+  /** One optimizer step on a batch. */
+  async step(batch: TrainingBatch): Promise<StepResult> {
+    const { loss, nearestText, nearestImage } = await this.backward(batch);
+    const learningRate = learningRateAt(this.options, this.stepCount);
+    this.stepCount++;
+    for (const name of this.trainable) {
+      const weight = this.model.weights.get(name)!;
+      const gradient = this.gradients.get(name)!;
+      await this.optimizer.update(name, weight, gradient, this.moments.get(name)!, learningRate, this.stepCount);
+    }
+    return {
+      loss: loss.data[0],
+      learningRate,
+      imageToTextAccuracy: diagonalShare(nearestText),
+      textToImageAccuracy: diagonalShare(nearestImage),
+      logitScale: this.clampLogitScale(),
+    };
+  }
+
+  async dispose(): Promise<void> {
+    await this.program.dispose();
+    await this.optimizer.dispose();
+    for (const tensor of this.gradients.values()) tensor.dispose();
+    for (const { first, second } of this.moments.values()) {
+      first.dispose();
+      second.dispose();
+    }
+  }
+
+  /** Runs forward and backward pass; the gradients stay on the engine. */
+  private async backward(batch: TrainingBatch): Promise<Record<string, HostTensor>> {
+    const { n, length, ids } = batch;
+    const { config } = this.model;
+    const feeds: Record<string, HostTensor | DeviceTensor> = {
+      ...Object.fromEntries(this.model.weights),
+      ids: { data: ids, shape: [n, length] },
+      count: { data: Float32Array.of(n), shape: [] },
+      ...this.dropout(n, length),
+    };
+    if (this.options.freezeVision) {
+      const features = batch.imageFeatures ?? (await this.model.encodeImages(pixelsOf(batch), n));
+      feeds.imageFeatures = { data: features, shape: [n, config.embed_dim] };
+    } else {
+      const side = config.image_resolution;
+      feeds.pixels = { data: pixelsOf(batch), shape: [n, 3, side, side] };
+    }
+    const into = Object.fromEntries([...this.gradients].map(([name, tensor]) => [gradientName(name), tensor]));
+    return this.program.run(feeds, into);
+  }
+
+  private dropout(n: number, length: number): Record<string, HostTensor> {
+    const sizes: Record<string, number> = { n, length };
+    const feeds: Record<string, HostTensor> = {};
+    this.dropoutSites.forEach(({ name, rate, shape }, site) => {
+      const numbers = shape.map((size) => (typeof size === 'string' ? sizes[size] : size));
+      const count = numbers.reduce((product, size) => product * size, 1);
+      const key = [this.options.seed, this.stepCount, site];
+      feeds[name] = { data: dropoutFactors(count, rate, key), shape: numbers };
+    });
+    return feeds;
+  }
+
+  private clampLogitScale(): number {
+    const tensor = this.model.weights.get('logit_scale')!;
+    const value = Math.min(Math.max(tensor.read()[0], 0), maximumLogitScale);
+    tensor.write(Float32Array.of(value));
+    return Math.exp(value);
+  }
+}
+
+function pixelsOf({ pixels }: TrainingBatch): Float32Array {
+  if (pixels === undefined) throw new TypeError('the batch has no pixels');
+  return pixels;
+}
+
+function diagonalShare({ data }: HostTensor): number {
+  let hits = 0;
+  for (let i = 0; i < data.length; i++) if (data[i] === i) hits++;
+  return hits / data.length;
+}
+
+function read(tensors: ReadonlyMap<string, DeviceTensor>) {
+  return new Map([...tensors].map(([name, tensor]) => [name, { shape: tensor.shape, data: tensor.read() }]));
+}
