@@ -1,0 +1,84 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { normalize, rankOfBestTrue, topK } from '../src/eval/ranking.js';
+
+/** Numbers in [-1, 1) that are the same in every run. */
+function randomFeatures(length: number, seed: number): Float32Array {
+  let state = seed;
+  return Float32Array.from({ length }, () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state / 2 ** 31 - 1;
+  });
+}
+
+/** Asserts that `act` refuses with a UserError that says so. */
+function refuses(act: () => unknown, message: RegExp): void {
+  assert.throws(act, { name: 'UserError', message });
+}
+
+test('topK orders as a full stable sort does, over blocks and remainders', () => {
+  const [m, n, dimension, k] = [7, 4003, 33, 10];
+  const queries = randomFeatures(m * dimension, 1);
+  const candidates = randomFeatures(n * dimension, 2);
+  // Equal features far apart, in another block: the earlier must come first, also where they are the best.
+  for (const [from, to] of [
+    [5, 3999],
+    [5, 4002],
+    [700, 6],
+  ]) {
+    candidates.copyWithin(to * dimension, from * dimension, (from + 1) * dimension);
+  }
+  queries.set(candidates.subarray(5 * dimension, 6 * dimension).map((value) => value * 4));
+  const result = topK(queries, candidates, dimension, k);
+  assert.equal(result.k, k);
+  for (let query = 0; query < m; query++) {
+    const scores = Array.from({ length: n }, (_, row) => {
+      let sum = 0;
+      for (let i = 0; i < dimension; i++)
+        sum += queries[query * dimension + i] * candidates[row * dimension + i];
+      return Math.fround(sum);
+    });
+    const order = scores.map((_, row) => row).sort((a, b) => scores[b] - scores[a] || a - b);
+    assert.deepEqual([...result.indices.subarray(query * k, (query + 1) * k)], order.slice(0, k));
+    assert.deepEqual(
+      [...result.scores.subarray(query * k, (query + 1) * k)],
+      order.slice(0, k).map((row) => scores[row]),
+    );
+    for (const trueRows of [[order[0]], [order[20], order[3]], [order[n - 1]]]) {
+      const rank = 1 + Math.min(...trueRows.map((row) => order.indexOf(row)));
+      const row = queries.subarray(query * dimension, (query + 1) * dimension);
+      assert.equal(rankOfBestTrue(row, candidates, dimension, trueRows), rank);
+    }
+  }
+  assert.deepEqual([...result.indices.subarray(0, 3)], [5, 3999, 4002]);
+});
+
+test('topK keeps all candidates where there are fewer than k, and input order where all scores tie', () => {
+  const { k, indices, scores } = topK(new Float32Array([1, 0]), new Float32Array([0, 5, 0, 7, 0, 9]), 2, 10);
+  assert.equal(k, 3);
+  assert.deepEqual([...indices], [0, 1, 2]);
+  assert.deepEqual([...scores], [0, 0, 0]);
+  assert.deepEqual(topK(new Float32Array([1]), new Float32Array(0), 1, 10), {
+    k: 0,
+    indices: new Int32Array(0),
+    scores: new Float32Array(0),
+  });
+});
+
+test('topK and normalize refuse what has no order or direction', () => {
+  refuses(() => topK(new Float32Array([1, Number.NaN]), new Float32Array(2), 1, 1), /query row 1 holds NaN/);
+  refuses(
+    () => topK(new Float32Array(2), new Float32Array([1, 2, 3]), 2, 1),
+    /3 candidate values .* dimension 2/,
+  );
+  refuses(() => topK(new Float32Array(2), new Float32Array(2), 2, 0), /k is 0/);
+  refuses(() => normalize(new Float32Array([3, 4, 0, 0]), 2), /row 1 is all zero/);
+  refuses(() => rankOfBestTrue(new Float32Array(1), new Float32Array(3), 1, [3]), /within 0 to 2/);
+  refuses(() => rankOfBestTrue(new Float32Array(1), new Float32Array(3), 1, []), /true rows/);
+});
+
+test('normalize gives unit rows and leaves its input alone', () => {
+  const features = new Float32Array([3, 4, 0, -2]);
+  assert.deepEqual([...normalize(features, 2)], [Math.fround(0.6), Math.fround(0.8), 0, -1]);
+  assert.deepEqual([...features], [3, 4, 0, -2]);
+});
