@@ -49,10 +49,17 @@ export interface Program {
   dispose(): Promise<void>;
 }
 
-export interface ElementwiseProgram {
-  /** Applies the function to equally sized tensors; outputs overwrite the tensor of the same name. */
-  run(tensors: Readonly<Record<string, DeviceTensor>>, scalars: Readonly<Record<string, number>>): Promise<void>;
-  dispose(): Promise<void>;
+/** One AdamW update of one parameter: `decay`·weight − stepSize · first' / (sqrt(second')·inverseCorrection + epsilon). */
+export interface AdamWFactors {
+  beta1: number;
+  beta2: number;
+  epsilon: number;
+  /** 1 − learning rate · weight decay */
+  decay: number;
+  /** learning rate over the first moment's bias correction */
+  stepSize: number;
+  /** 1 / sqrt of the second moment's bias correction */
+  inverseCorrection: number;
 }
 
 /**
@@ -63,11 +70,14 @@ export interface Engine {
   /** `onnx` or `tfjs`, with what computes: `onnx (cpu)`, `tfjs (tensorflow)`. */
   readonly description: string;
   compile(fn: TensorFunction, signature: Signature): Promise<Program>;
-  /**
-   * Compiles a function of equally sized flat float32 tensors and scalars that treats every element alike. The
-   * onnx engine runs it block by block, so that what lies between the operations stays in the processor's cache.
-   */
-  elementwise(fn: TensorFunction, tensors: readonly string[], scalars: readonly string[]): Promise<ElementwiseProgram>;
+  /** Updates a weight and its two moments in place. */
+  adamw(
+    weight: DeviceTensor,
+    gradient: DeviceTensor,
+    first: DeviceTensor,
+    second: DeviceTensor,
+    factors: AdamWFactors,
+  ): void;
   /** A tensor of zeros, or of the given values, which it may keep as its storage. */
   tensor(shape: readonly number[], values?: Float32Array): DeviceTensor;
   dispose(): Promise<void>;

@@ -1,5 +1,5 @@
-import * as tf from '@tensorflow/tfjs-core';
 import type { Tensor, Tensor2D } from '@tensorflow/tfjs-core';
+import * as tf from '@tensorflow/tfjs-core';
 import { gelu } from '../nn/fused.js';
 import {
   attention,
@@ -46,7 +46,11 @@ export function textDropoutSites(
   for (let i = 0; i < layers; i++) {
     const queries = i === layers - 1 ? 1 : length;
     const heads = config.text_num_attention_heads;
-    sites.push({ name: `dropout.${i}.probabilities`, rate: attentionRate, shape: [batch, heads, queries, length] });
+    sites.push({
+      name: `dropout.${i}.probabilities`,
+      rate: attentionRate,
+      shape: [batch, heads, queries, length],
+    });
     for (const output of ['attention', 'output']) {
       sites.push({ name: `dropout.${i}.${output}`, rate: hiddenRate, shape: [batch, queries, width] });
     }
@@ -60,7 +64,12 @@ export function textDropoutSites(
  *
  * @param dropout factors by site name (see `textDropoutSites`); a site without factors drops nothing
  */
-export function encodeText(config: ModelConfig, weights: Weights, ids: Tensor, dropout: Weights = {}): Tensor2D {
+export function encodeText(
+  config: ModelConfig,
+  weights: Weights,
+  ids: Tensor,
+  dropout: Weights = {},
+): Tensor2D {
   const [batch, length] = ids.shape;
   const layers = config.text_num_hidden_layers;
   const isToken = tf.cast(tf.notEqual(ids, tf.scalar(paddingId, 'int32')), 'float32');
@@ -99,7 +108,10 @@ function layer(
   const project = (part: string, rows: Tensor2D, tokens: number) =>
     splitHeads(linearLayer(weights, `${name}.attention.self.${part}`, rows), tokens, heads);
   const dense = (part: string, rows: Tensor, residual: Tensor2D, site: string): Tensor2D => {
-    const update = drop(linearLayer(weights, `${name}.${part}.dense`, rows), dropout[`dropout.${index}.${site}`]);
+    const update = drop(
+      linearLayer(weights, `${name}.${part}.dense`, rows),
+      dropout[`dropout.${index}.${site}`],
+    );
     return layerNormLayer(weights, `${name}.${part}.LayerNorm`, tf.add<Tensor2D>(update, residual), epsilon);
   };
 

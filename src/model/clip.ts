@@ -1,5 +1,5 @@
-import * as tf from '@tensorflow/tfjs-core';
 import type { Scalar, Tensor, Tensor2D } from '@tensorflow/tfjs-core';
+import * as tf from '@tensorflow/tfjs-core';
 import { scaledMatMul } from '../nn/fused.js';
 import { l2Normalize } from '../nn/layers.js';
 
@@ -50,8 +50,7 @@ function logSumExp(x: Tensor2D, axis: 0 | 1): Tensor {
     (save as tf.GradSaveFunc)([exponentials, sum]);
     return {
       value: tf.add(tf.log(sum), largest),
-      gradFunc: (dy: Tensor, [exponentials, sum]: Tensor[]) =>
-        tf.mul(exponentials, tf.div(dy, sum)),
+      gradFunc: (dy: Tensor, [exponentials, sum]: Tensor[]) => tf.mul(exponentials, tf.div(dy, sum)),
     };
   })(x);
 }

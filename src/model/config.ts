@@ -33,7 +33,11 @@ export const modelConfigSchema = z
   .superRefine((config, context) => {
     const divides = (a: keyof typeof config, b: keyof typeof config) => {
       if ((config[b] as number) % (config[a] as number) !== 0) {
-        context.addIssue({ code: 'custom', path: [a], message: `${config[a]} does not divide ${b} ${config[b]}` });
+        context.addIssue({
+          code: 'custom',
+          path: [a],
+          message: `${config[a]} does not divide ${b} ${config[b]}`,
+        });
       }
     };
     divides('vision_patch_size', 'image_resolution');
@@ -74,7 +78,9 @@ export function parseModelConfig(content: unknown, source: string): ModelConfig 
   const result = modelConfigSchema.safeParse(content);
   if (!result.success) throw new UserError(`model config ${source}: ${explainIssues(result.error)}`);
   if (Array.isArray(result.data.vision_layers)) {
-    throw new UserError(`model config ${source}: ResNet image towers (a list in vision_layers) are not supported yet`);
+    throw new UserError(
+      `model config ${source}: ResNet image towers (a list in vision_layers) are not supported yet`,
+    );
   }
   return result.data;
 }
@@ -82,7 +88,9 @@ export function parseModelConfig(content: unknown, source: string): ModelConfig 
 function composeTowers(vision: string, text: string, source: string): ModelConfig {
   const tower = (kind: string, name: string) => {
     if (isKnown(kind, name)) return readYaml(join(directory, kind, `${name}.yaml`)) as object;
-    throw new UserError(`${source}: unknown ${kind} tower '${name}', expected one of ${names(kind).join(', ')}`);
+    throw new UserError(
+      `${source}: unknown ${kind} tower '${name}', expected one of ${names(kind).join(', ')}`,
+    );
   };
   return parseModelConfig({ ...tower('vision', vision), ...tower('text', text) }, source);
 }

@@ -52,7 +52,9 @@ export class Model {
   async encodeTexts(ids: Int32Array, n: number, length: number): Promise<Float32Array> {
     assertLength('ids', ids.length, [n, length]);
     if (length > this.config.text_max_position_embeddings) {
-      throw new RangeError(`texts of ${length} tokens exceed ${this.config.text_max_position_embeddings} positions`);
+      throw new RangeError(
+        `texts of ${length} tokens exceed ${this.config.text_max_position_embeddings} positions`,
+      );
     }
     const program = await this.encoder('text', (names) => ({ ids: idSpec, ...this.weightSpecs(names) }));
     return this.features(program, { ids: { data: ids, shape: [n, length] } });
@@ -90,7 +92,10 @@ export class Model {
     return program;
   }
 
-  private async features(program: Program, feeds: Record<string, { data: Float32Array | Int32Array; shape: number[] }>) {
+  private async features(
+    program: Program,
+    feeds: Record<string, { data: Float32Array | Int32Array; shape: number[] }>,
+  ) {
     const { features } = await program.run({ ...Object.fromEntries(this.weights), ...feeds });
     return features.data as Float32Array;
   }
@@ -105,5 +110,6 @@ function towerOf(name: string): Tower | undefined {
 
 function assertLength(what: string, length: number, shape: number[]): void {
   const expected = shape.reduce((product, size) => product * size, 1);
-  if (length !== expected) throw new RangeError(`${what}: ${length} values, expected ${expected} for [${shape}]`);
+  if (length !== expected)
+    throw new RangeError(`${what}: ${length} values, expected ${expected} for [${shape}]`);
 }

@@ -22,7 +22,11 @@ const uniform = (bound: number): Initial => ({ kind: 'uniform', bound });
 /** All parameters of a model, in the reference's order. */
 export function parameterSpecs(config: ModelConfig): ParameterSpec[] {
   return [
-    { name: 'text_projection', shape: [config.text_hidden_size, config.embed_dim], initial: normal(config.text_hidden_size ** -0.5) },
+    {
+      name: 'text_projection',
+      shape: [config.text_hidden_size, config.embed_dim],
+      initial: normal(config.text_hidden_size ** -0.5),
+    },
     { name: 'logit_scale', shape: [], initial: { kind: 'constant', value: Math.log(1 / 0.07) } },
     ...visionParameters(config),
     ...textParameters(config),
@@ -41,7 +45,9 @@ export function initializeParameter({ name, shape, initial }: ParameterSpec, see
   const random = new Random(seed, 'parameter', name);
   for (let i = 0; i < values.length; i++) {
     values[i] =
-      initial.kind === 'normal' ? random.normal() * initial.deviation : (random.uniform() * 2 - 1) * initial.bound;
+      initial.kind === 'normal'
+        ? random.normal() * initial.deviation
+        : (random.uniform() * 2 - 1) * initial.bound;
   }
   return values;
 }
@@ -53,7 +59,11 @@ function visionParameters(config: ModelConfig): ParameterSpec[] {
   const blocks = Array.from({ length: config.vision_layers as number }, (_, i) => {
     const block = `visual.transformer.resblocks.${i}`;
     return [
-      { name: `${block}.attn.in_proj_weight`, shape: [3 * width, width], initial: uniform(Math.sqrt(6 / (4 * width))) },
+      {
+        name: `${block}.attn.in_proj_weight`,
+        shape: [3 * width, width],
+        initial: uniform(Math.sqrt(6 / (4 * width))),
+      },
       { name: `${block}.attn.in_proj_bias`, shape: [3 * width], initial: zeros },
       { name: `${block}.attn.out_proj.weight`, shape: [width, width], initial: uniform(width ** -0.5) },
       { name: `${block}.attn.out_proj.bias`, shape: [width], initial: zeros },

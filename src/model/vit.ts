@@ -1,5 +1,5 @@
-import * as tf from '@tensorflow/tfjs-core';
 import type { Tensor, Tensor2D, Tensor4D } from '@tensorflow/tfjs-core';
+import * as tf from '@tensorflow/tfjs-core';
 import { expand, quickGelu } from '../nn/fused.js';
 import {
   attention,
@@ -24,18 +24,31 @@ export function encodeImage(config: ModelConfig, weights: Weights, pixels: Tenso
   const tokens = grid * grid + 1;
   const layers = config.vision_layers as number;
 
-  const patches = tf.reshape(patchRows(pixels as Tensor4D, patch, grid), [batch * grid * grid, 3 * patch * patch]);
+  const patches = tf.reshape(patchRows(pixels as Tensor4D, patch, grid), [
+    batch * grid * grid,
+    3 * patch * patch,
+  ]);
   const kernel = tf.reshape(weights['visual.conv1.weight'], [width, 3 * patch * patch]) as Tensor2D;
-  const embedded = tf.reshape(tf.matMul(patches as Tensor2D, kernel, false, true), [batch, grid * grid, width]);
+  const embedded = tf.reshape(tf.matMul(patches as Tensor2D, kernel, false, true), [
+    batch,
+    grid * grid,
+    width,
+  ]);
   const classToken = tf.reshape(weights['visual.class_embedding'], [1, 1, width]);
   let x: Tensor = tf.concat([expand(classToken, [batch, 1, width]), embedded], 1);
   x = tf.add(x, weights['visual.positional_embedding']);
-  let rows = tf.reshape(layerNormLayer(weights, 'visual.ln_pre', x, epsilon), [batch * tokens, width]) as Tensor2D;
+  let rows = tf.reshape(layerNormLayer(weights, 'visual.ln_pre', x, epsilon), [
+    batch * tokens,
+    width,
+  ]) as Tensor2D;
   for (let i = 0; i < layers; i++) {
     const block = `visual.transformer.resblocks.${i}`;
     rows = residualBlock(weights, block, rows, tokens, width / headWidth, i === layers - 1);
   }
-  return tf.matMul(layerNormLayer(weights, 'visual.ln_post', rows, epsilon), weights['visual.proj'] as Tensor2D);
+  return tf.matMul(
+    layerNormLayer(weights, 'visual.ln_post', rows, epsilon),
+    weights['visual.proj'] as Tensor2D,
+  );
 }
 
 /** Cuts the image into the rows that a convolution with kernel and stride of one patch multiplies. */
@@ -60,7 +73,11 @@ function residualBlock(
   const [query, key, value] = projectHeads(weights, `${name}.attn`, normal, tokens, heads, classTokenOnly);
   const attended = linearLayer(weights, `${name}.attn.out_proj`, attention(query, key, value));
   const hidden: Tensor2D = tf.add(classTokenOnly ? firstTokens(x, tokens) : x, attended);
-  const expanded = linearLayer(weights, `${name}.mlp.c_fc`, layerNormLayer(weights, `${name}.ln_2`, hidden, epsilon));
+  const expanded = linearLayer(
+    weights,
+    `${name}.mlp.c_fc`,
+    layerNormLayer(weights, `${name}.ln_2`, hidden, epsilon),
+  );
   return tf.add(hidden, linearLayer(weights, `${name}.mlp.c_proj`, quickGelu(expanded)));
 }
 

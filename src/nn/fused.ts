@@ -1,5 +1,5 @@
+import type { Tensor, Tensor1D, Tensor2D } from '@tensorflow/tfjs-core';
 import * as tf from '@tensorflow/tfjs-core';
-import { Tensor, type Tensor1D, type Tensor2D } from '@tensorflow/tfjs-core';
 
 /**
  * Differentiable operations that ONNX Runtime computes in one node, with their gradients written out. On a backend

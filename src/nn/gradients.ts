@@ -1,5 +1,5 @@
-import * as tf from '@tensorflow/tfjs-core';
 import type { GradConfig, NamedAttrMap, Tensor } from '@tensorflow/tfjs-core';
+import * as tf from '@tensorflow/tfjs-core';
 import { expand, padTo } from './fused.js';
 
 /**
@@ -82,7 +82,11 @@ const gradients: GradConfig[] = [
   {
     kernelName: 'Transpose',
     gradFunc: one((dy, _, { perm }) => ({
-      x: () => tf.transpose(dy, (perm as number[]).map((_, axis) => (perm as number[]).indexOf(axis))),
+      x: () =>
+        tf.transpose(
+          dy,
+          (perm as number[]).map((_, axis) => (perm as number[]).indexOf(axis)),
+        ),
     })),
   },
   {

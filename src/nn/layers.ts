@@ -1,5 +1,5 @@
-import * as tf from '@tensorflow/tfjs-core';
 import type { Tensor, Tensor1D, Tensor2D } from '@tensorflow/tfjs-core';
+import * as tf from '@tensorflow/tfjs-core';
 import { layerNorm, linear, scaledMatMul } from './fused.js';
 import './gradients.js';
 
@@ -54,7 +54,10 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, bias?: Tensor, dropou
 export function firstTokens(x: Tensor2D, tokens: number): Tensor2D {
   const [rows, width] = x.shape;
   const batch = rows / tokens;
-  return tf.reshape(tf.slice(tf.reshape(x, [batch, tokens, width]), [0, 0, 0], [batch, 1, width]), [batch, width]);
+  return tf.reshape(tf.slice(tf.reshape(x, [batch, tokens, width]), [0, 0, 0], [batch, 1, width]), [
+    batch,
+    width,
+  ]);
 }
 
 /** Scales the rows of x [rows, width] to length 1. */

@@ -1,8 +1,8 @@
-import * as tf from '@tensorflow/tfjs-core';
 import type { Scalar, Tensor, Tensor2D } from '@tensorflow/tfjs-core';
+import * as tf from '@tensorflow/tfjs-core';
 import type { Signature, TensorFunction } from '../engine/engine.js';
-import { encodeText, type DropoutSite } from '../model/bert.js';
-import { contrastiveLoss, type ContrastiveOutput } from '../model/clip.js';
+import { type DropoutSite, encodeText } from '../model/bert.js';
+import { type ContrastiveOutput, contrastiveLoss } from '../model/clip.js';
 import { idSpec, type Model, pixelSpec } from '../model/model.js';
 import { encodeImage } from '../model/vit.js';
 
@@ -23,7 +23,9 @@ export function trainingFunction(
   const fn: TensorFunction = (inputs) => {
     let output: ContrastiveOutput | undefined;
     const { value: loss, grads } = tf.valueAndGrads(() => {
-      const image = lockedVision ? (inputs.imageFeatures as Tensor2D) : encodeImage(config, inputs, inputs.pixels);
+      const image = lockedVision
+        ? (inputs.imageFeatures as Tensor2D)
+        : encodeImage(config, inputs, inputs.pixels);
       const text = encodeText(config, inputs, inputs.ids, inputs);
       output = contrastiveLoss(image, text, inputs.logit_scale, inputs.count);
       tf.keep(output.nearestText);

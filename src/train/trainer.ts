@@ -2,7 +2,7 @@ import type { DeviceTensor, HostTensor, Program } from '../engine/engine.js';
 import { type DropoutSite, textDropoutSites } from '../model/bert.js';
 import type { Model } from '../model/model.js';
 import { isVisionParameter } from '../model/parameters.js';
-import { AdamW, type Moments } from './adamw.js';
+import { adamwFactors, type Moments } from './adamw.js';
 import { dropoutFactors } from './dropout.js';
 import { gradientName, trainingFunction } from './gradients.js';
 import { learningRateAt } from './schedule.js';
@@ -62,7 +62,6 @@ export class Trainer {
     readonly trainable: readonly string[],
     private readonly dropoutSites: readonly DropoutSite[],
     private readonly program: Program,
-    private readonly optimizer: AdamW,
   ) {
     for (const name of trainable) {
       const { shape } = model.weights.get(name)!;
@@ -72,12 +71,13 @@ export class Trainer {
   }
 
   static async create(model: Model, options: TrainerOptions): Promise<Trainer> {
-    const trainable = [...model.weights.keys()].filter((name) => !options.freezeVision || !isVisionParameter(name));
+    const trainable = [...model.weights.keys()].filter(
+      (name) => !options.freezeVision || !isVisionParameter(name),
+    );
     const sites = textDropoutSites(model.config, 'n', 'length', options.dropout);
     const { fn, signature } = trainingFunction(model, trainable, options.freezeVision, sites);
     const program = await model.engine.compile(fn, signature);
-    const optimizer = await AdamW.create(model.engine, options);
-    return new Trainer(model, options, trainable, sites, program, optimizer);
+    return new Trainer(model, options, trainable, sites, program);
   }
 
   /** All weights, frozen ones too. On the onnx engine the arrays are the storage itself. */
@@ -86,7 +86,9 @@ export class Trainer {
   }
 
   /** Loss of a batch and the gradient of every trainable parameter, at the present weights; nothing is updated. */
-  async lossAndGradients(batch: TrainingBatch): Promise<{ loss: number; gradients: Map<string, Float32Array> }> {
+  async lossAndGradients(
+    batch: TrainingBatch,
+  ): Promise<{ loss: number; gradients: Map<string, Float32Array> }> {
     const { loss } = await this.backward(batch);
     const gradients = new Map([...read(this.gradients)].map(([name, { data }]) => [name, data.slice()]));
     return { loss: loss.data[0], gradients };
@@ -100,7 +102,9 @@ export class Trainer {
     for (const name of this.trainable) {
       const weight = this.model.weights.get(name)!;
       const gradient = this.gradients.get(name)!;
-      await this.optimizer.update(name, weight, gradient, this.moments.get(name)!, learningRate, this.stepCount);
+      const { first, second } = this.moments.get(name)!;
+      const factors = adamwFactors(this.options, name, learningRate, this.stepCount);
+      this.model.engine.adamw(weight, gradient, first, second, factors);
     }
     return {
       loss: loss.data[0],
@@ -113,7 +117,6 @@ export class Trainer {
 
   async dispose(): Promise<void> {
     await this.program.dispose();
-    await this.optimizer.dispose();
     for (const tensor of this.gradients.values()) tensor.dispose();
     for (const { first, second } of this.moments.values()) {
       first.dispose();
@@ -138,7 +141,9 @@ export class Trainer {
       const side = config.image_resolution;
       feeds.pixels = { data: pixelsOf(batch), shape: [n, 3, side, side] };
     }
-    const into = Object.fromEntries([...this.gradients].map(([name, tensor]) => [gradientName(name), tensor]));
+    const into = Object.fromEntries(
+      [...this.gradients].map(([name, tensor]) => [gradientName(name), tensor]),
+    );
     return this.program.run(feeds, into);
   }
 

@@ -1,9 +1,9 @@
 import * as ort from 'onnxruntime-node';
 import { UserError } from '../../errors.js';
 import {
+  type AdamWFactors,
   type DataType,
   type DeviceTensor,
-  type ElementwiseProgram,
   type Engine,
   type Feeds,
   type HostArray,
@@ -13,11 +13,9 @@ import {
   sizeOf,
   type TensorFunction,
 } from '../engine.js';
+import { updateAdamW } from './adamw.js';
 import { encodeModel } from './protobuf.js';
 import { record } from './recorder.js';
-
-/** Elements per block of an elementwise program: what it touches then fits a core's second-level cache. */
-const blockSize = 1 << 16;
 
 /** A tensor whose storage is a typed array that ONNX Runtime reads and writes in place. */
 class ArrayTensor implements DeviceTensor {
@@ -62,17 +60,14 @@ export class OnnxEngine implements Engine {
     return new OnnxProgram(await this.session(fn, signature), signature);
   }
 
-  async elementwise(
-    fn: TensorFunction,
-    tensors: readonly string[],
-    scalars: readonly string[],
-  ): Promise<ElementwiseProgram> {
-    const inputs: Record<string, { shape: (number | string)[]; dtype: DataType }> = {};
-    for (const name of tensors) inputs[name] = { shape: ['elements'], dtype: 'float32' };
-    for (const name of scalars) inputs[name] = { shape: [], dtype: 'float32' };
-    const renamed: TensorFunction = (tensors) =>
-      Object.fromEntries(Object.entries(fn(tensors)).map(([name, tensor]) => [updatedName(name), tensor]));
-    return new OnnxElementwiseProgram(await this.session(renamed, { inputs }));
+  adamw(
+    weight: DeviceTensor,
+    gradient: DeviceTensor,
+    first: DeviceTensor,
+    second: DeviceTensor,
+    factors: AdamWFactors,
+  ): void {
+    updateAdamW(weight.read(), gradient.read(), first.read(), second.read(), factors);
   }
 
   tensor(shape: readonly number[], values?: Float32Array): DeviceTensor {
@@ -110,33 +105,6 @@ class OnnxProgram implements Program {
       outputs[name] = { shape: results[name].dims, data: results[name].data as HostArray };
     }
     return outputs;
-  }
-
-  dispose(): Promise<void> {
-    return this.session.release();
-  }
-}
-
-/** An ONNX graph can't give an output the name of an input. */
-const updatedName = (name: string) => `updated ${name}`;
-
-class OnnxElementwiseProgram implements ElementwiseProgram {
-  constructor(private readonly session: ort.InferenceSession) {}
-
-  async run(tensors: Record<string, DeviceTensor>, scalars: Record<string, number>): Promise<void> {
-    const arrays = Object.entries(tensors).map(([name, tensor]) => [name, tensor.read()] as const);
-    const feeds: Record<string, ort.Tensor> = {};
-    for (const [name, value] of Object.entries(scalars)) feeds[name] = new ort.Tensor('float32', [value], []);
-    const length = arrays[0][1].length;
-    for (let begin = 0; begin < length; begin += blockSize) {
-      const end = Math.min(begin + blockSize, length);
-      const fetches: Record<string, ort.Tensor> = {};
-      for (const [name, array] of arrays) {
-        feeds[name] = new ort.Tensor('float32', array.subarray(begin, end), [end - begin]);
-        if (this.session.outputNames.includes(updatedName(name))) fetches[updatedName(name)] = feeds[name];
-      }
-      await this.session.run(feeds, fetches);
-    }
   }
 
   dispose(): Promise<void> {

@@ -1,4 +1,4 @@
-import type { DataType as TfDataType, TensorInfo } from '@tensorflow/tfjs-core';
+import type { TensorInfo, DataType as TfDataType } from '@tensorflow/tfjs-core';
 import type { DataType, HostArray, TensorSpec } from '../engine.js';
 import type { Dimensions } from './dimensions.js';
 

@@ -112,7 +112,9 @@ function recordOnce(fn: TensorFunction, signature: Signature, dimensions: Dimens
 function explainMissingKernel(error: unknown): unknown {
   const kernel = error instanceof Error && /Kernel '(\w+)' not registered/.exec(error.message)?.[1];
   if (!kernel) return error;
-  return new Error(`the TensorFlow.js kernel '${kernel}' has no ONNX form: add it in src/engine/onnx/kernels`);
+  return new Error(
+    `the TensorFlow.js kernel '${kernel}' has no ONNX form: add it in src/engine/onnx/kernels`,
+  );
 }
 
 /** Two recordings with other stand-ins must be equal; a difference is a dimension taken for a value. */
@@ -131,7 +133,8 @@ function assertNoLeak(first: Graph, second: Graph): void {
     node.inputs.forEach((input, j) => {
       const a = first.constants.get(input);
       const b = second.constants.get(other.inputs[j]);
-      if (a && b ? !equalConstants(a, b) : input !== other.inputs[j]) throw leak(`input ${j} of ${node.outputs[0]}`);
+      if (a && b ? !equalConstants(a, b) : input !== other.inputs[j])
+        throw leak(`input ${j} of ${node.outputs[0]}`);
     });
   });
 }
@@ -142,4 +145,3 @@ function equalConstants(a: Constant, b: Constant): boolean {
   const right = b.data as HostArray;
   return left.every((value, i) => Object.is(value, right[i]));
 }
-

@@ -1,8 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
 import {
+  type AdamWFactors,
   type DataType,
   type DeviceTensor,
-  type ElementwiseProgram,
   type Engine,
   type Feeds,
   type HostArray,
@@ -56,20 +56,23 @@ export class TfjsEngine implements Engine {
     };
   }
 
-  async elementwise(fn: TensorFunction): Promise<ElementwiseProgram> {
-    return {
-      run: async (tensors, scalars) => {
-        await tf.setBackend(this.backend);
-        tf.tidy(() => {
-          const inputs: Record<string, tf.Tensor> = {};
-          for (const [name, value] of Object.entries(tensors)) inputs[name] = (value as TfTensor).tensor;
-          for (const [name, value] of Object.entries(scalars)) inputs[name] = tf.scalar(value);
-          const outputs = fn(inputs);
-          for (const [name, tensor] of Object.entries(outputs)) (tensors[name] as TfTensor).replace(tensor);
-        });
-      },
-      dispose: async () => {},
-    };
+  adamw(
+    weight: DeviceTensor,
+    gradient: DeviceTensor,
+    first: DeviceTensor,
+    second: DeviceTensor,
+    { beta1, beta2, epsilon, decay, stepSize, inverseCorrection }: AdamWFactors,
+  ): void {
+    tf.setBackend(this.backend);
+    tf.tidy(() => {
+      const [w, g, m, v] = [weight, gradient, first, second].map((tensor) => (tensor as TfTensor).tensor);
+      const newFirst = tf.add(tf.mul(m, beta1), tf.mul(g, 1 - beta1));
+      const newSecond = tf.add(tf.mul(v, beta2), tf.mul(tf.square(g), 1 - beta2));
+      const deviation = tf.add(tf.mul(tf.sqrt(newSecond), inverseCorrection), epsilon);
+      (weight as TfTensor).replace(tf.sub(tf.mul(w, decay), tf.mul(tf.div(newFirst, deviation), stepSize)));
+      (first as TfTensor).replace(newFirst);
+      (second as TfTensor).replace(newSecond);
+    });
   }
 
   tensor(shape: readonly number[], values?: Float32Array): DeviceTensor {

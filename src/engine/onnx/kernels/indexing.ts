@@ -10,7 +10,8 @@ const gather: RecorderKernel = (graph, { inputs: { x, indices }, attrs }) => {
 
 /** Sums rows of x that have the same segment: ScatterND adds them into zeros. */
 const unsortedSegmentSum: RecorderKernel = (graph, { inputs: { x, segmentIds }, attrs }) => {
-  if (segmentIds.shape.length !== 1) throw new Error('UnsortedSegmentSum is recorded for one axis of segments');
+  if (segmentIds.shape.length !== 1)
+    throw new Error('UnsortedSegmentSum is recorded for one axis of segments');
   const shape = [attrs.numSegments as number, ...x.shape.slice(1)];
   const zero = graph.constant('float32', [1], Float32Array.of(0));
   const zeros = graph.emit('Expand', [zero, graph.shapeVector(shape)], shape, x.dtype);

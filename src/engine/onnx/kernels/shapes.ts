@@ -27,7 +27,9 @@ const slice: RecorderKernel = (graph, { inputs: { x }, attrs }) => {
     attrs.size as number[],
   );
   // Whole axes are left out, so a symbolic one needs no computed end.
-  const axes = begin.map((_, axis) => axis).filter((axis) => begin[axis] !== 0 || size[axis] !== x.shape[axis]);
+  const axes = begin
+    .map((_, axis) => axis)
+    .filter((axis) => begin[axis] !== 0 || size[axis] !== x.shape[axis]);
   if (axes.length === 0) return x;
   const ends = axes.map((axis) => begin[axis] + size[axis]);
   return graph.emit(
@@ -67,7 +69,10 @@ const pad: RecorderKernel = (graph, { inputs: { x }, attrs }) => {
   const paddings = attrs.paddings as [number, number][];
   if (paddings.every(([before, after]) => before === 0 && after === 0)) return x;
   const shape = x.shape.map((size, axis) => size + paddings[axis][0] + paddings[axis][1]);
-  const pads = graph.shapeVector([...paddings.map(([before]) => before), ...paddings.map(([, after]) => after)]);
+  const pads = graph.shapeVector([
+    ...paddings.map(([before]) => before),
+    ...paddings.map(([, after]) => after),
+  ]);
   const value = graph.constant('float32', [], Float32Array.of((attrs.constantValue as number) ?? 0));
   return graph.emit('Pad', [x, pads, value], shape, x.dtype);
 };
