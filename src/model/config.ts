@@ -53,15 +53,18 @@ const directory = join(packageRoot, 'configs', 'models');
  * Loads a model config: the path of a JSON or YAML file in the reference's constructor names, the name of one in
  * configs/models, or VISION+TEXT, two towers of configs/models/vision and configs/models/text.
  *
+ * @param defaults what a config may leave open: a small model takes the size of the vocabulary it is trained with
  * @throws UserError naming the file and the field, or listing the known names.
  */
-export function loadModelConfig(nameOrPath: string): ModelConfig {
-  if (/\.(json|ya?ml)$/.test(nameOrPath)) return parseModelConfig(readYaml(nameOrPath), nameOrPath);
+export function loadModelConfig(nameOrPath: string, defaults: { vocabSize?: number } = {}): ModelConfig {
+  const vocabulary = defaults.vocabSize === undefined ? {} : { vocab_size: defaults.vocabSize };
+  const complete = (content: unknown) => (isRecord(content) ? { ...vocabulary, ...content } : content);
+  if (/\.(json|ya?ml)$/.test(nameOrPath)) return parseModelConfig(complete(readYaml(nameOrPath)), nameOrPath);
   const known = join(directory, `${nameOrPath}.yaml`);
   if (!nameOrPath.includes('+') && isKnown('.', nameOrPath)) {
     const content = readYaml(known);
     if (isTowers(content)) return composeTowers(content.vision, content.text, known);
-    return parseModelConfig(content, known);
+    return parseModelConfig(complete(content), known);
   }
   const [vision, text] = nameOrPath.split('+');
   if (text === undefined) {
@@ -115,5 +118,9 @@ function readYaml(path: string): unknown {
 }
 
 function isTowers(content: unknown): content is { vision: string; text: string } {
-  return typeof content === 'object' && content !== null && 'vision' in content && 'text' in content;
+  return isRecord(content) && 'vision' in content && 'text' in content;
+}
+
+function isRecord(content: unknown): content is Record<string, unknown> {
+  return typeof content === 'object' && content !== null;
 }

@@ -167,6 +167,11 @@ export class Trainer {
   }
 }
 
+/** Prepares a model for training: records or compiles the training step and allocates AdamW's moments. */
+export function createTrainer(model: Model, options: TrainerOptions): Promise<Trainer> {
+  return Trainer.create(model, options);
+}
+
 function pixelsOf({ pixels }: TrainingBatch): Float32Array {
   if (pixels === undefined) throw new TypeError('the batch has no pixels');
   return pixels;

@@ -89,7 +89,6 @@ class OnnxProgram implements Program {
 
   async run(feeds: Feeds, into: Record<string, DeviceTensor> = {}): Promise<Record<string, HostTensor>> {
     const inputs: Record<string, ort.Tensor> = {};
-    // The graph keeps only the inputs that its outputs depend on.
     for (const name of this.session.inputNames) {
       if (!(name in feeds)) throw new Error(`input '${name}' was not fed`);
       inputs[name] = toOrt(this.signature.inputs[name].dtype, feeds[name]);

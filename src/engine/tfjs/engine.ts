@@ -90,12 +90,17 @@ async function run(
   feeds: Feeds,
   into: Readonly<Record<string, DeviceTensor>>,
 ): Promise<Record<string, HostTensor>> {
-  const fresh: tf.Tensor[] = [];
+  const uploaded: tf.Tensor[] = [];
   const inputs: Record<string, tf.Tensor> = {};
   for (const [name, { dtype }] of Object.entries(signature.inputs)) {
     const feed = feeds[name];
-    if (feed instanceof TfTensor) inputs[name] = feed.tensor;
-    else if (feed !== undefined) fresh.push((inputs[name] = upload(feed as HostTensor, dtype)));
+    if (feed === undefined) throw new Error(`input '${name}' was not fed`);
+    if (feed instanceof TfTensor) {
+      inputs[name] = feed.tensor;
+    } else {
+      inputs[name] = upload(feed as HostTensor, dtype);
+      uploaded.push(inputs[name]);
+    }
   }
   const outputs = tf.tidy(() => fn(inputs));
   const results: Record<string, HostTensor> = {};
@@ -107,7 +112,7 @@ async function run(
       tensor.dispose();
     }
   }
-  for (const tensor of fresh) tensor.dispose();
+  for (const tensor of uploaded) tensor.dispose();
   return results;
 }
 

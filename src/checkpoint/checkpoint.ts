@@ -1,0 +1,118 @@
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { UserError } from '../errors.js';
+import { syncDirectory, writeFileAtomic } from '../io/atomic.js';
+import { readSafetensors, type StoredTensor, writeSafetensors } from '../io/safetensors.js';
+import type { ModelConfig } from '../model/config.js';
+import type { Moments } from '../train/adamw.js';
+
+/** The files of a checkpoint directory. */
+export const checkpointFiles = {
+  weights: 'model.safetensors',
+  config: 'config.json',
+  vocabulary: 'vocab.txt',
+  moments: 'optimizer.safetensors',
+  state: 'state.json',
+} as const;
+
+/** Float32 values with their shape, by parameter name. */
+export type WeightMap = ReadonlyMap<string, { shape: readonly number[]; data: Float32Array }>;
+
+export interface CheckpointContent {
+  weights: WeightMap;
+  config: ModelConfig;
+  vocabulary: readonly string[];
+  /** the trainer's memory; a finished model has none */
+  moments?: ReadonlyMap<string, Moments>;
+  /** where training stands, as JSON */
+  state?: object;
+}
+
+/**
+ * Writes a checkpoint directory: all files into a temporary sibling, flushed, which is then renamed. A directory of
+ * that name is replaced.
+ */
+export function writeCheckpoint(directory: string, content: CheckpointContent): void {
+  const temporary = `${directory}.${process.pid}.tmp`;
+  rmSync(temporary, { recursive: true, force: true });
+  mkdirSync(temporary, { recursive: true });
+  try {
+    const file = (name: string) => join(temporary, name);
+    writeSafetensors(file(checkpointFiles.weights), content.weights);
+    writeText(file(checkpointFiles.config), JSON.stringify(content.config, null, 1));
+    writeText(file(checkpointFiles.vocabulary), content.vocabulary.join('\n'));
+    if (content.moments !== undefined) {
+      const tensors = new Map<string, { shape: readonly number[]; data: Float32Array }>();
+      for (const [name, { first, second }] of content.moments) {
+        tensors.set(`${name}.exp_avg`, { shape: first.shape, data: first.read() });
+        tensors.set(`${name}.exp_avg_sq`, { shape: second.shape, data: second.read() });
+      }
+      writeSafetensors(file(checkpointFiles.moments), tensors);
+    }
+    if (content.state !== undefined) {
+      writeText(file(checkpointFiles.state), JSON.stringify(content.state, null, 1));
+    }
+    rmSync(directory, { recursive: true, force: true });
+    renameSync(temporary, directory);
+    syncDirectory(dirname(directory));
+  } catch (error) {
+    rmSync(temporary, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+/** Reads AdamW's moments back into a trainer's. @throws UserError naming the tensor that does not fit. */
+export function restoreMoments(directory: string, moments: ReadonlyMap<string, Moments>): void {
+  const path = join(directory, checkpointFiles.moments);
+  const stored = readSafetensors(path);
+  for (const [name, { first, second }] of moments) {
+    first.write(floats(stored, `${name}.exp_avg`, first.shape, path));
+    second.write(floats(stored, `${name}.exp_avg_sq`, second.shape, path));
+  }
+}
+
+export function readState(directory: string): unknown {
+  const path = join(directory, checkpointFiles.state);
+  try {
+    return JSON.parse(readFileSync(path, 'utf8'));
+  } catch (error) {
+    throw new UserError(`${path} is missing or damaged: ${(error as Error).message}`);
+  }
+}
+
+/** Where the weights of a checkpoint directory or of a single file lie. @throws UserError if nothing is there. */
+export function weightsPath(location: string): string {
+  const path = isDirectory(location) ? join(location, checkpointFiles.weights) : location;
+  if (existsSync(path)) return path;
+  throw new UserError(
+    `${path} does not exist: give a .safetensors file or a checkpoint directory with ${checkpointFiles.weights}`,
+  );
+}
+
+export function isDirectory(path: string): boolean {
+  return existsSync(path) && statSync(path).isDirectory();
+}
+
+/** A stored tensor as float32. @throws UserError if it is missing, has another shape, or is no float tensor. */
+export function floats(
+  stored: ReadonlyMap<string, StoredTensor>,
+  name: string,
+  shape: readonly number[],
+  path: string,
+): Float32Array {
+  const tensor = stored.get(name);
+  if (tensor === undefined) throw new UserError(`${path}: tensor '${name}' is missing`);
+  if (tensor.shape.join() !== shape.join()) {
+    throw new UserError(
+      `${path}: tensor '${name}' has shape [${tensor.shape}], the model config asks for [${shape}]`,
+    );
+  }
+  if (!(tensor.data instanceof Float32Array)) {
+    throw new UserError(`${path}: tensor '${name}' is ${tensor.dtype}, expected a floating-point type`);
+  }
+  return tensor.data;
+}
+
+function writeText(path: string, text: string): void {
+  writeFileAtomic(path, (append) => append(`${text}\n`));
+}

@@ -1,0 +1,19 @@
+import { Command, Option } from 'commander';
+import { addSettings, resolveSettings } from '../config/options.js';
+import { pretrainSchema } from '../config/pretrain.js';
+import { createReporter, stopOnSignal } from '../io/terminal.js';
+import { pretrain } from '../train/pretrain.js';
+
+export function pretrainCommand(): Command {
+  const command = new Command('pretrain')
+    .description('pretrain in two stages: first the text tower against a locked image tower, then both')
+    .option('-c, --config <file>', 'YAML file with the settings below; flags override it')
+    .addOption(new Option('--stage <number>', 'run one stage alone').choices(['1', '2']));
+  addSettings(command, pretrainSchema).action(async (flags: Record<string, unknown>) => {
+    const config = resolveSettings(pretrainSchema, flags.config as string | undefined, flags);
+    const reporter = createReporter();
+    const stages = flags.stage === undefined ? ([1, 2] as const) : ([Number(flags.stage) as 1 | 2] as const);
+    await pretrain(config, { stages, reporter, shouldStop: stopOnSignal(reporter) });
+  });
+  return command;
+}

@@ -1,0 +1,37 @@
+import { UserError } from '../errors.js';
+import type { Engine } from './engine.js';
+import { OnnxEngine } from './onnx/engine.js';
+import { loadBackend, seesGpu } from './tfjs/backends.js';
+import { TfjsEngine } from './tfjs/engine.js';
+
+export const engineNames = ['onnx', 'tfjs', 'auto'] as const;
+export type EngineName = (typeof engineNames)[number];
+
+/** ONNX Runtime's execution providers, by the names of its Node.js binding. */
+export const providerNames = ['cpu', 'cuda', 'tensorrt', 'webgpu'] as const;
+
+/**
+ * Starts an engine.
+ *
+ * @param name `onnx` (the default: ONNX Runtime), `tfjs` (the best installed TensorFlow.js backend), or `auto`
+ *   (tfjs where tfjs-node-gpu is installed and sees a GPU, onnx elsewhere)
+ * @param provider execution provider of the onnx engine
+ * @param warn told what the user should know of the choice
+ * @throws UserError for an unknown engine or a provider that is not there
+ */
+export async function createEngine(
+  name: string = 'onnx',
+  provider: string = 'cpu',
+  warn: (message: string) => void = console.warn,
+): Promise<Engine> {
+  switch (name) {
+    case 'auto':
+      return (await seesGpu()) ? createEngine('tfjs', provider, warn) : createEngine('onnx', provider, warn);
+    case 'onnx':
+      return new OnnxEngine(provider);
+    case 'tfjs':
+      return new TfjsEngine(await loadBackend(warn));
+    default:
+      throw new UserError(`unknown engine '${name}', expected one of ${engineNames.join(', ')}`);
+  }
+}

@@ -1,0 +1,53 @@
+import { createRequire } from 'node:module';
+import * as tf from '@tensorflow/tfjs-core';
+import { messageOf } from '../../errors.js';
+
+const require = createRequire(import.meta.url);
+
+/** Native TensorFlow.js backends, the fastest first. Both register the backend name `tensorflow`. */
+const nativePackages = ['@tensorflow/tfjs-node-gpu', '@tensorflow/tfjs-node'];
+
+/** Packages that are installed here, whether or not their native library is. */
+function isInstalled(name: string): boolean {
+  try {
+    require.resolve(`${name}/package.json`);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * Loads the best installed TensorFlow.js backend: tfjs-node-gpu, tfjs-node, or the one in plain JavaScript.
+ *
+ * @param warn told why an installed native package could not be used
+ * @returns the backend's name for `tf.setBackend`
+ */
+export async function loadBackend(warn: (message: string) => void): Promise<string> {
+  for (const name of nativePackages) {
+    if (!isInstalled(name)) continue;
+    try {
+      await import(name);
+      return 'tensorflow';
+    } catch (error) {
+      const reason = messageOf(error).split('\n')[0];
+      warn(`${name} is installed but can't be loaded (${reason}); its install script fetches libtensorflow`);
+    }
+  }
+  // Keeps the backend from advertising tfjs-node on the terminal.
+  tf.enableProdMode();
+  await import('@tensorflow/tfjs-backend-cpu');
+  return 'cpu';
+}
+
+/** Whether tfjs-node-gpu is installed, loads and sees a GPU. */
+export async function seesGpu(): Promise<boolean> {
+  if (!isInstalled(nativePackages[0])) return false;
+  try {
+    await import(nativePackages[0]);
+    tf.setBackend('tensorflow');
+    return (tf.backend() as { isUsingGpuDevice?: boolean }).isUsingGpuDevice === true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,75 @@
+import sharp, { type Metadata } from 'sharp';
+import { messageOf, UserError } from '../errors.js';
+import type { Image } from './resize.js';
+
+/**
+ * A picture before resizing, with what Pillow's mode decides in the reference: how it is resized (palette and
+ * bilevel pictures by nearest neighbour) and what becomes of its channels afterwards.
+ */
+export interface DecodedImage extends Image {
+  /** RGB has 3 channels, RGBA and CMYK have 4. Grey pictures are RGB with equal channels, which resizes alike. */
+  mode: 'RGB' | 'RGBA' | 'CMYK';
+  resampling: 'bicubic' | 'nearest';
+}
+
+/** Beyond this many pixels Pillow refuses a picture as a decompression bomb. */
+const MAX_PIXELS = 178_956_970;
+/** The most that JPEG and GIF can hold: keeps the rows between the two passes of resizing small. */
+const MAX_SIDE = 65_535;
+
+/**
+ * Decodes a JPEG, PNG, WebP or GIF file to 8-bit pixels as stored: EXIF orientation and colour profiles are ignored,
+ * of an animation the first frame is taken, 16-bit values keep their upper byte. Nothing is composed: transparent
+ * pixels keep their colour.
+ *
+ * @param name what to call the picture in error messages
+ * @throws UserError for another format, a damaged or truncated file, one above 179 million pixels or 65,535 a side
+ */
+export async function decodeImage(bytes: Uint8Array, name: string): Promise<DecodedImage> {
+  // Checked here, before a decoder sees the bytes: sharp would also render SVG and others.
+  if (!hasKnownSignature(bytes)) {
+    throw new UserError(`${name}: no picture that can be read; expected a JPEG, PNG, WebP or GIF file`);
+  }
+  try {
+    const picture = sharp(bytes, { ignoreIcc: true, failOn: 'error', limitInputPixels: MAX_PIXELS });
+    const metadata = await picture.metadata();
+    if (metadata.width > MAX_SIDE || metadata.height > MAX_SIDE) {
+      throw new Error(`${metadata.width} × ${metadata.height} pixels; at most ${MAX_SIDE} a side are read`);
+    }
+    const mode = modeOf(bytes, metadata);
+    if (mode === 'CMYK') picture.pipelineColourspace('cmyk').toColourspace('cmyk');
+    else picture.toColourspace('srgb');
+    if (mode === 'RGB') picture.removeAlpha();
+    const { data, info } = await picture.raw({ depth: 'uchar' }).toBuffer({ resolveWithObject: true });
+    const channels = mode === 'RGB' ? 3 : 4;
+    if (info.channels !== channels) throw new Error(`expected ${channels} channels, found ${info.channels}`);
+    const resampling = metadata.isPalette || metadata.bitsPerSample === 1 ? 'nearest' : 'bicubic';
+    return { width: info.width, height: info.height, channels, data, mode, resampling };
+  } catch (error) {
+    throw new UserError(`${name}: the picture can't be decoded (${messageOf(error).split('\n')[0]})`);
+  }
+}
+
+function modeOf(bytes: Uint8Array, metadata: Metadata): DecodedImage['mode'] {
+  if (metadata.space === 'cmyk') return 'CMYK';
+  // A PNG's single transparent colour, or transparent palette entries, are no alpha channel.
+  const hasAlpha =
+    metadata.format === 'png' ? PNG_ALPHA_TYPES.has(bytes[PNG_COLOUR_TYPE]) : metadata.hasAlpha;
+  return hasAlpha && !metadata.isPalette ? 'RGBA' : 'RGB';
+}
+
+/** Offset of the colour type in a PNG file. */
+const PNG_COLOUR_TYPE = 25;
+/** Grey with alpha and RGB with alpha. */
+const PNG_ALPHA_TYPES = new Set([4, 6]);
+
+function hasKnownSignature(bytes: Uint8Array): boolean {
+  const start = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, 12)).toString('latin1');
+  return (
+    start.startsWith('\xff\xd8\xff') ||
+    start.startsWith('\x89PNG\r\n\x1a\n') ||
+    start.startsWith('GIF87a') ||
+    start.startsWith('GIF89a') ||
+    (start.startsWith('RIFF') && start.endsWith('WEBP'))
+  );
+}

@@ -1,0 +1,91 @@
+import { MultiBar, type SingleBar } from 'cli-progress';
+
+/** Where a command shows itself: progress for people, lines for logs. */
+export interface Reporter {
+  line(text: string): void;
+  /** Starts a bar of `total` units, of which `done` are done already. */
+  begin(title: string, total: number, done?: number): void;
+  advance(done: number): void;
+  end(): void;
+}
+
+/** A bar with rate and remaining time where standard error is a terminal, and plain lines elsewhere. */
+export function createReporter(): Reporter {
+  return process.stderr.isTTY ? new BarReporter() : new LineReporter();
+}
+
+class BarReporter implements Reporter {
+  private bars: MultiBar | undefined;
+  private bar: SingleBar | undefined;
+  private began = 0;
+  private doneBefore = 0;
+
+  line(text: string): void {
+    if (this.bars === undefined) process.stdout.write(`${text}\n`);
+    else this.bars.log(`${text}\n`);
+  }
+
+  begin(title: string, total: number, done = 0): void {
+    this.bars = new MultiBar({
+      format: `${title} [{bar}] {percentage}% | {value}/{total} | {rate}/s | {eta_formatted} left`,
+      hideCursor: true,
+      clearOnComplete: false,
+      etaBuffer: 50,
+    });
+    this.bar = this.bars.create(total, done, { rate: '–' });
+    this.began = performance.now();
+    this.doneBefore = done;
+  }
+
+  advance(done: number): void {
+    const seconds = (performance.now() - this.began) / 1000;
+    this.bar?.update(done, { rate: ((done - this.doneBefore) / seconds).toFixed(1) });
+  }
+
+  end(): void {
+    this.bars?.stop();
+    this.bars = undefined;
+    this.bar = undefined;
+  }
+}
+
+class LineReporter implements Reporter {
+  private title = '';
+  private total = 0;
+  private nextTenth = 1;
+
+  line(text: string): void {
+    process.stdout.write(`${text}\n`);
+  }
+
+  begin(title: string, total: number, done = 0): void {
+    this.title = title;
+    this.total = total;
+    this.nextTenth = Math.floor((10 * done) / total) + 1;
+    this.line(`${title}: ${done}/${total}`);
+  }
+
+  advance(done: number): void {
+    if (done < (this.total * this.nextTenth) / 10) return;
+    this.nextTenth = Math.floor((10 * done) / this.total) + 1;
+    this.line(`${this.title}: ${done}/${this.total}`);
+  }
+
+  end(): void {}
+}
+
+/**
+ * Lets Ctrl-C and SIGTERM end a command in order: the returned function says whether one came. A second one ends the
+ * process at once.
+ */
+export function stopOnSignal(reporter: Reporter): () => boolean {
+  let stopping = false;
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(signal, () => {
+      stopping = true;
+      process.exitCode = signal === 'SIGINT' ? 130 : 143;
+      reporter.line(`${signal}: saving a checkpoint; once more to stop at once`);
+    });
+  }
+  return () => stopping;
+}

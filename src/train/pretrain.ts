@@ -1,0 +1,212 @@
+import { join } from 'node:path';
+import { restoreMoments, writeCheckpoint } from '../checkpoint/checkpoint.js';
+import { operationalSettings, type PretrainConfig, type StageConfig } from '../config/pretrain.js';
+import type { BatchLoader } from '../data/loader.js';
+import { createEngine } from '../engine/select.js';
+import { UserError } from '../errors.js';
+import type { Reporter } from '../io/terminal.js';
+import { loadModelConfig } from '../model/config.js';
+import { createModel, readWeightsInto } from '../model/load.js';
+import type { Model } from '../model/model.js';
+import { Tokenizer } from '../text/tokenizer.js';
+import { encodeAllImages } from './imageFeatures.js';
+import { logLine } from './logLine.js';
+import { openLoader } from './openLoader.js';
+import { type Position, RunDirectory, type StepMetrics } from './runDirectory.js';
+import { createTrainer, type Trainer } from './trainer.js';
+
+export interface PretrainOptions {
+  /** the stages to run, in order */
+  stages: readonly (1 | 2)[];
+  reporter: Reporter;
+  /** asked after every step: the run then saves a checkpoint and ends */
+  shouldStop: () => boolean;
+}
+
+/**
+ * Pretrains in two stages, as the paper does: first locked-image tuning, the image tower frozen, then all parameters.
+ * A run that was interrupted is taken up at its newest checkpoint and ends with the weights it would have had.
+ *
+ * @returns the folder of the finished model, or undefined if `shouldStop` ended the run early
+ * @throws UserError for settings, data or weights that do not fit
+ */
+export async function pretrain(
+  config: PretrainConfig,
+  options: PretrainOptions,
+): Promise<string | undefined> {
+  const { reporter } = options;
+  const tokenizer = Tokenizer.fromFile(config.vocabulary ?? join(config.data, 'vocab.txt'));
+  const modelConfig = loadModelConfig(config.model, { vocabSize: tokenizer.vocabularySize });
+  if (tokenizer.vocabularySize > modelConfig.vocab_size) {
+    throw new UserError(
+      `the vocabulary has ${tokenizer.vocabularySize} pieces, model '${config.model}' only ${modelConfig.vocab_size}`,
+    );
+  }
+  if (config.contextLength > modelConfig.text_max_position_embeddings) {
+    throw new UserError(
+      `contextLength ${config.contextLength} exceeds the model's ${modelConfig.text_max_position_embeddings} positions`,
+    );
+  }
+  const run = new RunDirectory(config.output);
+  run.open(outcomeSettings(config));
+
+  const engine = await createEngine(config.engine, config.provider, reporter.line);
+  const model = createModel(modelConfig, engine, config.seed);
+  if (config.weights !== undefined) readWeightsInto(model, config.weights);
+  reporter.line(`${engine.description}, ${model.parameterCount.toLocaleString('en')} parameters`);
+  try {
+    for (const stage of options.stages) {
+      const done = await runStage(stage, { config, model, tokenizer, run, ...options });
+      if (!done) return undefined;
+    }
+  } finally {
+    await model.dispose();
+  }
+  return run.model;
+}
+
+interface StageContext extends PretrainOptions {
+  config: PretrainConfig;
+  model: Model;
+  tokenizer: Tokenizer;
+  run: RunDirectory;
+}
+
+/** Runs one stage to its end, from its newest checkpoint if it has one. @returns false if it was stopped. */
+async function runStage(stage: 1 | 2, context: StageContext): Promise<boolean> {
+  const { config, model, tokenizer, run, reporter, shouldStop } = context;
+  const settings = stage === 1 ? config.stage1 : config.stage2;
+  if (settings.epochs === 0) return true;
+  const later = stage === 1 ? run.latest(2) : undefined;
+  if (later !== undefined) return true;
+
+  const lockedVision = stage === 1;
+  const loader = openLoader(config, settings, model, tokenizer, stage);
+  let trainer: Trainer | undefined;
+  try {
+    const stepsPerEpoch = loader.batchesPerEpoch;
+    const totalSteps = settings.epochs * stepsPerEpoch;
+    const resumed = run.latest(stage);
+    const start = resumed ?? (stage === 2 ? run.latest(1) : undefined);
+    if (start !== undefined) readWeightsInto(model, start.path);
+    if (resumed?.position.step === totalSteps) {
+      reporter.line(`stage ${stage} is complete: ${resumed.path}`);
+      return true;
+    }
+
+    trainer = await createTrainer(model, {
+      ...settings,
+      totalSteps,
+      freezeVision: lockedVision,
+      seed: config.seed * 2 + stage,
+    });
+    if (resumed !== undefined) {
+      trainer.stepCount = resumed.position.step;
+      restoreMoments(resumed.path, trainer.moments);
+      reporter.line(
+        `resuming stage ${stage} after step ${trainer.stepCount} of ${totalSteps}: ${resumed.path}`,
+      );
+    }
+    run.cutMetrics({ stage, step: trainer.stepCount, totalSteps });
+    const features = lockedVision ? await encodeAllImages(model, loader, reporter) : undefined;
+
+    reporter.begin(`stage ${stage}`, totalSteps, trainer.stepCount);
+    for await (const { batch, epoch, dataTime } of trainingBatches(
+      loader,
+      features,
+      model,
+      trainer,
+      settings,
+    )) {
+      const began = performance.now();
+      const result = await trainer.step(batch);
+      const step = trainer.stepCount;
+      const batchTime = dataTime + (performance.now() - began) / 1000;
+      const metrics: StepMetrics = {
+        stage,
+        step,
+        epoch: epoch + 1,
+        ...result,
+        samplesPerSecond: batch.n / batchTime,
+        dataTime,
+        batchTime,
+      };
+      if (!Number.isFinite(result.loss)) {
+        throw new UserError(
+          `the loss became ${result.loss} at step ${step} of stage ${stage}: lower stage${stage}.learningRate ` +
+            `(${settings.learningRate}) or lengthen the warm-up; checkpoints before it are in ${run.checkpoints}`,
+        );
+      }
+      run.appendMetrics(metrics);
+      if (step % config.logEverySteps === 0 || step === totalSteps) {
+        const line = logLine(metrics, { totalSteps, stepsPerEpoch, batchSize: settings.batchSize });
+        run.appendLog(line);
+        reporter.line(line);
+      }
+      reporter.advance(step);
+      const stopping = shouldStop();
+      if (step % config.saveEverySteps === 0 || step === totalSteps || stopping) {
+        save(context, trainer, { stage, step, totalSteps });
+      }
+      if (stopping && step < totalSteps) {
+        reporter.end();
+        reporter.line(`stopped after step ${step} of stage ${stage}; run the same command to go on`);
+        return false;
+      }
+    }
+    reporter.end();
+    return true;
+  } finally {
+    await loader.close();
+    await trainer?.dispose();
+  }
+}
+
+/** The batches that remain of a stage, epoch after epoch, with cached image features in place of pixels if given. */
+async function* trainingBatches(
+  loader: BatchLoader,
+  features: Float32Array | undefined,
+  model: Model,
+  trainer: Trainer,
+  settings: StageConfig,
+) {
+  const { embed_dim: width } = model.config;
+  const firstEpoch = Math.floor(trainer.stepCount / loader.batchesPerEpoch);
+  let skipped = trainer.stepCount % loader.batchesPerEpoch;
+  for (let epoch = firstEpoch; epoch < settings.epochs; epoch++) {
+    for await (const { n, length, ids, pixels, imageRows, waitSeconds } of loader.batches(epoch, skipped)) {
+      let imageFeatures: Float32Array | undefined;
+      if (features !== undefined) {
+        imageFeatures = new Float32Array(n * width);
+        imageRows.forEach((row, i) =>
+          imageFeatures!.set(features.subarray(row * width, (row + 1) * width), i * width),
+        );
+      }
+      yield { batch: { n, length, ids, pixels, imageFeatures }, epoch, dataTime: waitSeconds };
+    }
+    skipped = 0;
+  }
+}
+
+function save(
+  { run, model, tokenizer, config, reporter }: StageContext,
+  trainer: Trainer,
+  position: Position,
+): void {
+  const content = { weights: trainer.weights, config: model.config, vocabulary: tokenizer.vocabulary };
+  const path = run.checkpointPath(position);
+  writeCheckpoint(path, { ...content, moments: trainer.moments, state: position });
+  run.rotate(config.keepCheckpoints);
+  if (position.step === position.totalSteps) {
+    writeCheckpoint(run.model, content);
+    reporter.line(`stage ${position.stage} finished: ${run.model}`);
+  }
+}
+
+/** The settings that the outcome depends on. */
+function outcomeSettings(config: PretrainConfig): Record<string, unknown> {
+  const operational = new Set<string>(operationalSettings);
+  return Object.fromEntries(
+    Object.entries(config).filter(([name, value]) => value !== undefined && !operational.has(name)),
+  );
+}

@@ -1,0 +1,159 @@
+import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { parse, stringify } from 'yaml';
+import { z } from 'zod';
+import { checkpointFiles, isDirectory, readState } from '../checkpoint/checkpoint.js';
+import { UserError } from '../errors.js';
+import { writeFileAtomic } from '../io/atomic.js';
+import type { StepResult } from './trainer.js';
+
+/** Where a run stands: in which stage, and how many of its optimizer steps are taken. */
+const positionSchema = z.object({
+  stage: z.union([z.literal(1), z.literal(2)]),
+  step: z.number().int().min(0),
+  totalSteps: z.number().int().positive(),
+});
+export type Position = z.infer<typeof positionSchema>;
+
+/** One line of metrics.jsonl. */
+export interface StepMetrics extends StepResult {
+  stage: 1 | 2;
+  /** counted from 1 within the stage */
+  step: number;
+  epoch: number;
+  samplesPerSecond: number;
+  /** seconds spent waiting for data, and in all */
+  dataTime: number;
+  batchTime: number;
+}
+
+const temporary = /\.\d+\.tmp$/;
+const checkpointName = /^stage([12])-step(\d{8})$/;
+
+/** The folder of a training run: config.yaml, metrics.jsonl, train.log, checkpoints/ and, at the end, model/. */
+export class RunDirectory {
+  readonly checkpoints: string;
+  /** the finished model, a checkpoint directory */
+  readonly model: string;
+  private readonly config: string;
+  private readonly metrics: string;
+  private readonly log: string;
+
+  constructor(readonly path: string) {
+    this.checkpoints = join(path, 'checkpoints');
+    this.model = join(path, 'model');
+    this.config = join(path, 'config.yaml');
+    this.metrics = join(path, 'metrics.jsonl');
+    this.log = join(path, 'train.log');
+  }
+
+  /**
+   * Starts a run in this folder, or takes up the one that is there.
+   *
+   * @param settings all that the outcome depends on
+   * @throws UserError if the folder holds a run with other settings, naming the first that differs
+   */
+  open(settings: Record<string, unknown>): void {
+    if (existsSync(this.config)) {
+      const before = parse(readFileSync(this.config, 'utf8')) as Record<string, unknown>;
+      const difference = firstDifference(before, settings);
+      if (difference !== undefined) {
+        throw new UserError(
+          `${this.path} holds a run with another ${difference}: give another output folder, or delete this one`,
+        );
+      }
+    } else {
+      if (isDirectory(this.path) && readdirSync(this.path).length > 0) {
+        throw new UserError(`${this.path} is not empty and holds no run: give another output folder`);
+      }
+      mkdirSync(this.checkpoints, { recursive: true });
+      writeFileAtomic(this.config, (append) => append(stringify(settings)));
+    }
+    // What a killed process had half written.
+    for (const folder of [this.path, this.checkpoints]) {
+      for (const name of readdirSync(folder)) {
+        if (temporary.test(name)) rmSync(join(folder, name), { recursive: true, force: true });
+      }
+    }
+  }
+
+  checkpointPath({ stage, step }: Position): string {
+    return join(this.checkpoints, `stage${stage}-step${String(step).padStart(8, '0')}`);
+  }
+
+  /** The newest checkpoint, of one stage if given. */
+  latest(stage?: 1 | 2): { path: string; position: Position } | undefined {
+    const names = this.checkpointNames().filter(
+      (name) => stage === undefined || name.startsWith(`stage${stage}-`),
+    );
+    const newest = names.at(-1);
+    if (newest === undefined) return undefined;
+    const path = join(this.checkpoints, newest);
+    const position = positionSchema.safeParse(readState(path));
+    if (!position.success) {
+      throw new UserError(
+        `${join(path, checkpointFiles.state)} is damaged: delete ${path} to resume before it`,
+      );
+    }
+    return { path, position: position.data };
+  }
+
+  /** Deletes all but the newest checkpoints, and always keeps the newest of stage 1: stage 2 starts from it. */
+  rotate(keep: number): void {
+    const names = this.checkpointNames();
+    const endOfStage1 = names.filter((name) => name.startsWith('stage1-')).at(-1);
+    for (const name of names.slice(0, -keep)) {
+      if (name !== endOfStage1) rmSync(join(this.checkpoints, name), { recursive: true, force: true });
+    }
+  }
+
+  /** Names of all checkpoints, oldest first. */
+  private checkpointNames(): string[] {
+    if (!isDirectory(this.checkpoints)) return [];
+    return readdirSync(this.checkpoints)
+      .filter((name) => checkpointName.test(name))
+      .sort();
+  }
+
+  appendMetrics(line: StepMetrics): void {
+    appendFileSync(this.metrics, `${JSON.stringify(line)}\n`);
+  }
+
+  appendLog(line: string): void {
+    appendFileSync(this.log, `${line}\n`);
+  }
+
+  /** All steps so far; a last line that a killed process left unfinished is not counted. */
+  readMetrics(): StepMetrics[] {
+    if (!existsSync(this.metrics)) return [];
+    const lines = readFileSync(this.metrics, 'utf8').split('\n');
+    return lines.slice(0, -1).map((line) => JSON.parse(line) as StepMetrics);
+  }
+
+  /** Forgets steps that were logged after a checkpoint: they are about to be taken again. */
+  cutMetrics({ stage, step }: Position): void {
+    const kept = this.readMetrics().filter(
+      (line) => line.stage < stage || (line.stage === stage && line.step <= step),
+    );
+    writeFileAtomic(this.metrics, (append) => {
+      for (const line of kept) append(`${JSON.stringify(line)}\n`);
+    });
+  }
+}
+
+/** Names the first setting that differs, with both values. */
+function firstDifference(before: unknown, after: unknown, path: string[] = []): string | undefined {
+  if (isRecord(before) && isRecord(after)) {
+    for (const name of new Set([...Object.keys(before), ...Object.keys(after)])) {
+      const difference = firstDifference(before[name], after[name], [...path, name]);
+      if (difference !== undefined) return difference;
+    }
+    return undefined;
+  }
+  if (before === after) return undefined;
+  return `${path.join('.')} (${JSON.stringify(before)} there, ${JSON.stringify(after)} now)`;
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null;
+}
