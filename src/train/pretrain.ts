@@ -1,17 +1,17 @@
 import { join } from 'node:path';
 import { restoreMoments, writeCheckpoint } from '../checkpoint/checkpoint.js';
 import { operationalSettings, type PretrainConfig, type StageConfig } from '../config/pretrain.js';
-import type { BatchLoader } from '../data/loader.js';
+import { openDataset, type PairDataset } from '../data/dataset.js';
+import { BatchLoader } from '../data/loader.js';
 import { createEngine } from '../engine/select.js';
 import { UserError } from '../errors.js';
+import { encodeImages } from '../eval/encode.js';
 import type { Reporter } from '../io/terminal.js';
 import { loadModelConfig } from '../model/config.js';
 import { createModel, readWeightsInto } from '../model/load.js';
 import type { Model } from '../model/model.js';
 import { Tokenizer } from '../text/tokenizer.js';
-import { encodeAllImages } from './imageFeatures.js';
 import { logLine } from './logLine.js';
-import { openLoader } from './openLoader.js';
 import { type Position, RunDirectory, type StepMetrics } from './runDirectory.js';
 import { createTrainer, type Trainer } from './trainer.js';
 
@@ -50,23 +50,34 @@ export async function pretrain(
   const run = new RunDirectory(config.output);
   run.open(outcomeSettings(config));
 
+  const dataset = openDataset(config.data, config.split, reporter.line);
+  reporter.line(`${config.data} ${config.split}: ${dataset.pairCount} pairs, ${dataset.imageCount} images`);
   const engine = await createEngine(config.engine, config.provider, reporter.line);
   const model = createModel(modelConfig, engine, config.seed);
   if (config.weights !== undefined) readWeightsInto(model, config.weights);
   reporter.line(`${engine.description}, ${model.parameterCount.toLocaleString('en')} parameters`);
   try {
     for (const stage of options.stages) {
-      const done = await runStage(stage, { config, model, tokenizer, run, ...options });
+      const done = await runStage(stage, { config, dataset, model, tokenizer, run, ...options });
       if (!done) return undefined;
     }
   } finally {
     await model.dispose();
+    dataset.close();
   }
   return run.model;
 }
 
+/** Bytes of cached image features above which a locked tower computes them anew in every step. */
+const maximumCachedFeatures = 2 ** 31;
+
+function featureBytes(model: Model, dataset: PairDataset): number {
+  return dataset.imageCount * model.config.embed_dim * 4;
+}
+
 interface StageContext extends PretrainOptions {
   config: PretrainConfig;
+  dataset: PairDataset;
   model: Model;
   tokenizer: Tokenizer;
   run: RunDirectory;
@@ -80,8 +91,22 @@ async function runStage(stage: 1 | 2, context: StageContext): Promise<boolean> {
   const later = stage === 1 ? run.latest(2) : undefined;
   if (later !== undefined) return true;
 
-  const lockedVision = stage === 1;
-  const loader = openLoader(config, settings, model, tokenizer, stage);
+  const freezeVision = stage === 1;
+  // Nothing changes a locked tower's input, so its features are computed once; no pixels are decoded after that.
+  const cacheFeatures = freezeVision && featureBytes(model, context.dataset) <= maximumCachedFeatures;
+  const seed = config.seed * 2 + stage;
+  const loader = new BatchLoader({
+    dataset: context.dataset,
+    tokenizer,
+    resolution: model.config.image_resolution,
+    contextLength: config.contextLength,
+    batchSize: settings.batchSize,
+    seed,
+    shuffle: true,
+    workers: config.workers,
+    readAhead: config.readAhead,
+    pixels: !cacheFeatures,
+  });
   let trainer: Trainer | undefined;
   try {
     const stepsPerEpoch = loader.batchesPerEpoch;
@@ -97,8 +122,8 @@ async function runStage(stage: 1 | 2, context: StageContext): Promise<boolean> {
     trainer = await createTrainer(model, {
       ...settings,
       totalSteps,
-      freezeVision: lockedVision,
-      seed: config.seed * 2 + stage,
+      freezeVision,
+      seed,
     });
     if (resumed !== undefined) {
       trainer.stepCount = resumed.position.step;
@@ -108,7 +133,7 @@ async function runStage(stage: 1 | 2, context: StageContext): Promise<boolean> {
       );
     }
     run.cutMetrics({ stage, step: trainer.stepCount, totalSteps });
-    const features = lockedVision ? await encodeAllImages(model, loader, reporter) : undefined;
+    const features = cacheFeatures ? await encodeImages(model, loader, reporter) : undefined;
 
     reporter.begin(`stage ${stage}`, totalSteps, trainer.stepCount);
     for await (const { batch, epoch, dataTime } of trainingBatches(

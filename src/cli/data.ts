@@ -1,0 +1,61 @@
+import { existsSync } from 'node:fs';
+import { Command } from 'commander';
+import { z } from 'zod';
+import { addSettings, resolveSettings } from '../config/options.js';
+import { openDataset } from '../data/dataset.js';
+import { buildEmojiDataset, emojiStyles } from '../data/emoji.js';
+import { UserError } from '../errors.js';
+import { writeFileAtomic } from '../io/atomic.js';
+import { createReporter } from '../io/terminal.js';
+import { prepareCaption } from '../text/tokenizer.js';
+import { buildVocabulary } from '../text/vocabulary.js';
+
+const emojiSchema = z.strictObject({
+  out: z.string().describe('folder to build the data set in'),
+  size: z.number().int().min(16).max(1024).default(64).describe('side of the pictures in pixels'),
+  testStyle: z.enum(emojiStyles).default('noto').describe('art style held out as the test split'),
+});
+
+const vocabularySchema = z.strictObject({
+  data: z.string().describe('folder with SPLIT_imgs.tsv and SPLIT_texts.jsonl'),
+  split: z.string().default('train').describe('split whose texts are read'),
+  out: z.string().describe('vocab.txt to write'),
+  maxSize: z.number().int().min(6).default(21128).describe('word pieces at most'),
+  minFrequency: z.number().int().positive().default(1).describe('occurrences a word needs'),
+});
+
+export function dataCommand(): Command {
+  const command = new Command('data').description('build data sets and vocabularies');
+  const emoji = new Command('emoji').description('build Emoji-CN: pictures of emoji with Chinese captions');
+  addSettings(emoji, emojiSchema).action(async (flags: Record<string, unknown>) => {
+    const { out, size, testStyle } = resolveSettings(emojiSchema, undefined, flags);
+    const reporter = createReporter();
+    let began = false;
+    const onProgress = (done: number, total: number) => {
+      if (!began) reporter.begin('pictures', total);
+      began = true;
+      reporter.advance(done);
+    };
+    const summary = await buildEmojiDataset(out, { size, testStyle, onProgress });
+    reporter.end();
+    for (const [split, { images, texts }] of Object.entries(summary.splits)) {
+      reporter.line(`${split}: ${images} images, ${texts} texts`);
+    }
+    reporter.line(`${out}: sources and licences are in emoji.json`);
+  });
+  const vocabulary = new Command('build-vocab').description("make a vocab.txt from a split's texts");
+  addSettings(vocabulary, vocabularySchema).action((flags: Record<string, unknown>) => {
+    const { data, split, out, maxSize, minFrequency } = resolveSettings(vocabularySchema, undefined, flags);
+    if (existsSync(out)) throw new UserError(`${out} exists already: name another file`);
+    const dataset = openDataset(data, split);
+    const pieces = buildVocabulary(captions(dataset.texts()), { maxSize, minFrequency });
+    dataset.close();
+    writeFileAtomic(out, (append) => append(`${pieces.join('\n')}\n`));
+    process.stdout.write(`${out}: ${pieces.length} word pieces\n`);
+  });
+  return command.addCommand(emoji).addCommand(vocabulary);
+}
+
+function* captions(texts: Iterable<{ text: string }>): Generator<string> {
+  for (const { text } of texts) yield prepareCaption(text);
+}

@@ -1,0 +1,18 @@
+import { Command } from 'commander';
+import { createReporter, stopOnSignal } from '../io/terminal.js';
+import { quickstart, quickstartConfig } from '../quickstart.js';
+import { scoreTable } from './evalRetrieval.js';
+
+export function quickstartCommand(): Command {
+  return new Command('quickstart')
+    .description('build Emoji-CN, pretrain a small model in two stages, evaluate it and write an HTML report')
+    .option('-o, --output <folder>', 'folder for data, run and report', 'runs/quickstart')
+    .option('-c, --config <file>', 'YAML file of the recipe', quickstartConfig)
+    .action(async ({ output, config }: { output: string; config: string }) => {
+      const reporter = createReporter();
+      const result = await quickstart(output, config, reporter, stopOnSignal(reporter));
+      if (result === undefined) return;
+      for (const line of scoreTable(result.evaluation)) reporter.line(line);
+      reporter.line(`report: ${result.report}`);
+    });
+}
