@@ -136,4 +136,9 @@ function reduceTo(dy: Tensor, x: Tensor): Tensor {
   return tf.reshape(axes.length > 0 ? tf.sum(dy, axes) : dy, x.shape);
 }
 
-for (const gradient of gradients) tf.registerGradient(gradient);
+/** Registers the gradients, in the place of others that a TensorFlow.js package may have registered. */
+export function registerGradients(): void {
+  for (const gradient of gradients) tf.registerGradient(gradient);
+}
+
+registerGradients();

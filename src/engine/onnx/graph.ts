@@ -97,6 +97,14 @@ export class Graph {
     return name;
   }
 
+  /** A constant without axes. */
+  scalar(value: number, dtype: TfDataType): string {
+    if (dtype === 'float32') return this.constant(dtype, [], Float32Array.of(value));
+    if (dtype === 'int32') return this.constant(dtype, [], Int32Array.of(value));
+    if (dtype === 'bool') return this.constant(dtype, [], Uint8Array.of(value));
+    throw new Error(`cannot record a ${dtype} tensor`);
+  }
+
   /** A constant vector of int64, as operators take axes, starts and sizes. */
   integers(...values: number[]): string {
     return this.constant('int64', [values.length], BigInt64Array.from(values.map(BigInt)));

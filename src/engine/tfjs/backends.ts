@@ -1,6 +1,7 @@
 import { createRequire } from 'node:module';
 import * as tf from '@tensorflow/tfjs-core';
 import { messageOf } from '../../errors.js';
+import { registerGradients } from '../../nn/gradients.js';
 
 const require = createRequire(import.meta.url);
 
@@ -17,6 +18,15 @@ function isInstalled(name: string): boolean {
   }
 }
 
+/** Imports a native package. It brings all of TensorFlow.js, which registers its own gradients: ours go back in. */
+async function importNative(name: string): Promise<void> {
+  try {
+    await import(name);
+  } finally {
+    registerGradients();
+  }
+}
+
 /**
  * Loads the best installed TensorFlow.js backend: tfjs-node-gpu, tfjs-node, or the one in plain JavaScript.
  *
@@ -27,7 +37,7 @@ export async function loadBackend(warn: (message: string) => void): Promise<stri
   for (const name of nativePackages) {
     if (!isInstalled(name)) continue;
     try {
-      await import(name);
+      await importNative(name);
       return 'tensorflow';
     } catch (error) {
       const reason = messageOf(error).split('\n')[0];
@@ -44,7 +54,7 @@ export async function loadBackend(warn: (message: string) => void): Promise<stri
 export async function seesGpu(): Promise<boolean> {
   if (!isInstalled(nativePackages[0])) return false;
   try {
-    await import(nativePackages[0]);
+    await importNative(nativePackages[0]);
     tf.setBackend('tensorflow');
     return (tf.backend() as { isUsingGpuDevice?: boolean }).isUsingGpuDevice === true;
   } catch {

@@ -25,15 +25,8 @@ export function castTo(graph: Graph, x: TensorInfo, dtype: DataType): TensorInfo
 
 const filled =
   (value: number): RecorderKernel =>
-  (graph, { inputs: { x } }) => {
-    const data = x.dtype === 'float32' ? Float32Array.of(value) : Int32Array.of(value);
-    return graph.emit(
-      'Expand',
-      [graph.constant(x.dtype === 'float32' ? 'float32' : 'int32', [1], data), graph.shapeVector(x.shape)],
-      x.shape,
-      x.dtype,
-    );
-  };
+  (graph, { inputs: { x } }) =>
+    graph.emit('Expand', [graph.scalar(value, x.dtype), graph.shapeVector(x.shape)], x.shape, x.dtype);
 
 /** Elementwise kernels. */
 export const arithmetic: Record<string, RecorderKernel> = {

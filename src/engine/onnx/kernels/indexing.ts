@@ -1,4 +1,4 @@
-import { type TensorInfo, util } from '@tensorflow/tfjs-core';
+import { util } from '@tensorflow/tfjs-core';
 import type { RecorderKernel } from './register.js';
 
 const gather: RecorderKernel = (graph, { inputs: { x, indices }, attrs }) => {
@@ -8,18 +8,20 @@ const gather: RecorderKernel = (graph, { inputs: { x, indices }, attrs }) => {
   return graph.emit('Gather', [x, indices], shape, x.dtype, { axis });
 };
 
-/** Sums rows of x that have the same segment: ScatterND adds them into zeros. */
+/**
+ * Sums rows of x that have the same segment. ScatterElements adds them one after the other; ScatterND, which takes
+ * whole rows, adds in parallel without locks and loses some of those that meet in one row.
+ */
 const unsortedSegmentSum: RecorderKernel = (graph, { inputs: { x, segmentIds }, attrs }) => {
   if (segmentIds.shape.length !== 1)
     throw new Error('UnsortedSegmentSum is recorded for one axis of segments');
   const shape = [attrs.numSegments as number, ...x.shape.slice(1)];
-  const zero = graph.constant('float32', [1], Float32Array.of(0));
-  const zeros = graph.emit('Expand', [zero, graph.shapeVector(shape)], shape, x.dtype);
-  // ScatterND takes int64 indices with a last axis that addresses the row.
-  const wide: TensorInfo = graph.emit('Cast', [segmentIds], segmentIds.shape, 'int32', { to: 7 });
-  const columnShape = [segmentIds.shape[0], 1];
-  const column = graph.emit('Reshape', [wide, graph.reshapeVector(columnShape)], columnShape, 'int32');
-  return graph.emit('ScatterND', [zeros, column, x], shape, x.dtype, { reduction: 'add' });
+  const zeros = graph.emit('Expand', [graph.scalar(0, x.dtype), graph.shapeVector(shape)], shape, x.dtype);
+  // Every value of x is told its row.
+  const columnShape = x.shape.map((size, axis) => (axis === 0 ? size : 1));
+  const column = graph.emit('Reshape', [segmentIds, graph.reshapeVector(columnShape)], columnShape, 'int32');
+  const rows = graph.emit('Expand', [column, graph.shapeVector(x.shape)], x.shape, 'int32');
+  return graph.emit('ScatterElements', [zeros, rows, x], shape, x.dtype, { axis: 0, reduction: 'add' });
 };
 
 /** Kernels that address rows by number. */

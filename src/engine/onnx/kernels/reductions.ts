@@ -7,10 +7,11 @@ function reducedShape(x: TensorInfo, axes: number[], keepDims: boolean): number[
     : x.shape.filter((_, axis) => !axes.includes(axis));
 }
 
+/** @param axisName what TensorFlow.js calls the attribute with the axes */
 const reduction =
-  (op: string): RecorderKernel =>
+  (op: string, axisName: 'axis' | 'reductionIndices'): RecorderKernel =>
   (graph, { inputs: { x }, attrs }) => {
-    const axes = util.parseAxisParam((attrs.axis ?? null) as number | number[], x.shape);
+    const axes = util.parseAxisParam(attrs[axisName] as number | number[], x.shape);
     const keepDims = attrs.keepDims === true;
     return graph.emit(op, [x, graph.integers(...axes)], reducedShape(x, axes, keepDims), x.dtype, {
       keepdims: keepDims ? 1 : 0,
@@ -32,8 +33,8 @@ const softmax: RecorderKernel = (graph, { inputs: { logits }, attrs }) => {
 
 /** Kernels that sum, search or normalise along axes. */
 export const reductions: Record<string, RecorderKernel> = {
-  Sum: reduction('ReduceSum'),
-  Max: reduction('ReduceMax'),
+  Sum: reduction('ReduceSum', 'axis'),
+  Max: reduction('ReduceMax', 'reductionIndices'),
   ArgMax: argMax,
   Softmax: softmax,
 };

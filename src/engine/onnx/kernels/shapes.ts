@@ -1,4 +1,4 @@
-import { backend_util, slice_util, type TensorInfo, util } from '@tensorflow/tfjs-core';
+import { backend_util, type DataType, slice_util, type TensorInfo, util } from '@tensorflow/tfjs-core';
 import type { RecorderKernel } from './register.js';
 
 const reshape: RecorderKernel = (graph, { inputs: { x }, attrs }) => {
@@ -73,8 +73,7 @@ const pad: RecorderKernel = (graph, { inputs: { x }, attrs }) => {
     ...paddings.map(([before]) => before),
     ...paddings.map(([, after]) => after),
   ]);
-  const value = graph.constant('float32', [], Float32Array.of((attrs.constantValue as number) ?? 0));
-  return graph.emit('Pad', [x, pads, value], shape, x.dtype);
+  return graph.emit('Pad', [x, pads, graph.scalar(attrs.constantValue as number, x.dtype)], shape, x.dtype);
 };
 
 const tile: RecorderKernel = (graph, { inputs: { x }, attrs }) => {
@@ -85,8 +84,9 @@ const tile: RecorderKernel = (graph, { inputs: { x }, attrs }) => {
 
 const fill: RecorderKernel = (graph, { attrs }) => {
   const shape = attrs.shape as number[];
-  const value = graph.constant('float32', [], Float32Array.of(attrs.value as number));
-  return graph.emit('Expand', [value, graph.shapeVector(shape)], shape, 'float32');
+  const dtype = attrs.dtype as DataType;
+  const value = graph.scalar(attrs.value as number, dtype);
+  return graph.emit('Expand', [value, graph.shapeVector(shape)], shape, dtype);
 };
 
 /** Kernels that move values without changing them. */
