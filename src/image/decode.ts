@@ -46,7 +46,9 @@ export async function decodeImage(bytes: Uint8Array, name: string): Promise<Deco
     const resampling = metadata.isPalette || metadata.bitsPerSample === 1 ? 'nearest' : 'bicubic';
     return { width: info.width, height: info.height, channels, data, mode, resampling };
   } catch (error) {
-    throw new UserError(`${name}: the picture can't be decoded (${messageOf(error).split('\n')[0]})`);
+    throw new UserError(
+      `${name}: the picture can't be decoded (${messageOf(error).replace(/\s+/g, ' ').trim()})`,
+    );
   }
 }
 

@@ -1,7 +1,8 @@
-import { closeSync, fstatSync, openSync, readSync, statSync } from 'node:fs';
+import { closeSync, fstatSync } from 'node:fs';
 import { messageOf, UserError } from '../errors.js';
 import { writeFileAtomic } from './atomic.js';
 import { bfloat16ToFloat32, float16ToFloat32 } from './half.js';
+import { bytesOf, MAX_TRANSFER_BYTES, openForReading, readFully } from './readFile.js';
 
 /** Values of a tensor in memory. BOOL is a Uint8Array of 0 and 1. */
 export type TensorData =
@@ -68,8 +69,6 @@ const DTYPES = {
 
 /** The format's own limit. */
 const MAX_HEADER_BYTES = 100_000_000;
-/** Node reads and writes less than 2 GiB at a time. */
-const MAX_TRANSFER_BYTES = 1 << 28;
 
 /**
  * Reads a safetensors file (https://github.com/huggingface/safetensors): an 8-byte little-endian header length, a
@@ -164,14 +163,7 @@ function dtypeOf(data: TensorData): Dtype {
 }
 
 function withFile<T>(path: string, use: (file: number) => T): T {
-  let file: number;
-  try {
-    // Opening a pipe would wait for its writer.
-    if (!statSync(path).isFile()) throw new Error('not a regular file');
-    file = openSync(path, 'r');
-  } catch (error) {
-    throw new UserError(`${path}: can't be opened (${messageOf(error)})`);
-  }
+  const file = openForReading(path);
   try {
     return use(file);
   } finally {
@@ -182,14 +174,16 @@ function withFile<T>(path: string, use: (file: number) => T): T {
 function readHeader(file: number, path: string): SafetensorsHeader {
   const size = fstatSync(file).size;
   if (size < 8) throw new UserError(`${path}: no safetensors file (${size} bytes, a header needs more)`);
-  const prefix = readBytes(file, 0, Buffer.alloc(8), path);
-  const length = Number((prefix as Buffer).readBigUInt64LE());
+  const prefix = Buffer.alloc(8);
+  readFully(file, 0, prefix, path);
+  const length = Number(prefix.readBigUInt64LE());
   if (length > MAX_HEADER_BYTES || length > size - 8) {
     throw new UserError(
       `${path}: no safetensors file, or a truncated one (header of ${length} bytes in a file of ${size})`,
     );
   }
-  const bytes = readBytes(file, 8, Buffer.alloc(length), path);
+  const bytes = Buffer.alloc(length);
+  readFully(file, 8, bytes, path);
   let header: unknown;
   try {
     header = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
@@ -256,28 +250,13 @@ function readTensor(
 ): TensorData {
   const data = kind.create(bytes / kind.bytes);
   if (!kind.widen) {
-    readBytes(file, position, bytesOf(data), where);
+    readFully(file, position, bytesOf(data), where);
     return data;
   }
   const raw = new Uint16Array(bytes / 2);
-  readBytes(file, position, bytesOf(raw), where);
+  readFully(file, position, bytesOf(raw), where);
   kind.widen(raw, data as Float32Array);
   return data;
-}
-
-/** Fills `target` from a position of the file and returns it. */
-function readBytes(file: number, position: number, target: Uint8Array, where: string): Uint8Array {
-  for (let done = 0; done < target.length; ) {
-    const length = Math.min(target.length - done, MAX_TRANSFER_BYTES);
-    const count = readSync(file, target, done, length, position + done);
-    if (count === 0) throw new UserError(`${where}: the file ended while it was read`);
-    done += count;
-  }
-  return target;
-}
-
-function bytesOf(data: ArrayBufferView): Uint8Array {
-  return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 }
 
 function elementCount(shape: readonly number[]): number {

@@ -1,0 +1,79 @@
+import { messageOf, UserError } from '../errors.js';
+import { LineReader } from './lineReader.js';
+
+/** An id as the annotation holds it; predictions are written in the same form. */
+export type Id = number | string;
+
+/** A line of a `*_texts.jsonl` file. */
+export interface TextRecord {
+  textId: Id;
+  text: string;
+  /** Ids of the images the text describes; empty where unknown. */
+  imageIds: Id[];
+}
+
+/** The texts of a `*_texts.jsonl` file, one `{"text_id", "text", "image_ids": […]}` a line, read by row. */
+export class TextTable {
+  readonly #lines: LineReader;
+  readonly #decoder = new TextDecoder('utf-8', { fatal: true });
+
+  /** @param starts byte offset of each line, then the file's size (LineIndex.starts) */
+  constructor(path: string, starts: Float64Array) {
+    this.#lines = new LineReader(path, starts);
+  }
+
+  get path(): string {
+    return this.#lines.path;
+  }
+
+  get textCount(): number {
+    return this.#lines.lineCount;
+  }
+
+  where(row: number): string {
+    return this.#lines.where(row);
+  }
+
+  /** @throws UserError with file and line where the line is no JSON object or a field is missing or of another kind */
+  read(row: number): TextRecord {
+    return this.#parse(this.#lines.read(row), row);
+  }
+
+  /** All texts in the file's order. Throws as `read` does. */
+  *readAll(): Generator<TextRecord> {
+    let row = 0;
+    for (const line of this.#lines.readAll()) yield this.#parse(line, row++);
+  }
+
+  close(): void {
+    this.#lines.close();
+  }
+
+  #parse(line: Buffer, row: number): TextRecord {
+    let value: Record<string, unknown> | null;
+    try {
+      value = JSON.parse(this.#decoder.decode(line));
+    } catch (error) {
+      const found = line.length === 0 ? 'the line is empty' : messageOf(error);
+      throw new UserError(`${this.where(row)}: expected one JSON object (${found})`);
+    }
+    const { text_id: textId, text, image_ids: imageIds } = Object(value) as Record<string, unknown>;
+    if (!isId(textId)) this.#fail(row, '"text_id", a whole number or string', textId);
+    if (typeof text !== 'string') this.#fail(row, '"text", a string', text);
+    if (!Array.isArray(imageIds)) this.#fail(row, '"image_ids", a list of ids ([] where unknown)', imageIds);
+    for (const id of imageIds) {
+      if (!isId(id)) this.#fail(row, 'each of "image_ids" to be a whole number or string', id);
+    }
+    return { textId, text, imageIds };
+  }
+
+  #fail(row: number, expected: string, found: unknown): never {
+    const what = found === undefined ? 'nothing' : JSON.stringify(found).slice(0, 60);
+    throw new UserError(`${this.where(row)}: expected ${expected}; found ${what}`);
+  }
+}
+
+/** Whole numbers that float64 does not hold exactly are no ids: two could become one. */
+function isId(value: unknown): value is Id {
+  return typeof value === 'string' || Number.isSafeInteger(value);
+}
