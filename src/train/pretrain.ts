@@ -203,9 +203,9 @@ async function* trainingBatches(
       let imageFeatures: Float32Array | undefined;
       if (features !== undefined) {
         imageFeatures = new Float32Array(n * width);
-        imageRows.forEach((row, i) =>
-          imageFeatures!.set(features.subarray(row * width, (row + 1) * width), i * width),
-        );
+        for (const [i, row] of imageRows.entries()) {
+          imageFeatures.set(features.subarray(row * width, (row + 1) * width), i * width);
+        }
       }
       yield { batch: { n, length, ids, pixels, imageFeatures }, epoch, dataTime: waitSeconds };
     }
