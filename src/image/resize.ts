@@ -27,16 +27,10 @@ const SUPPORT = 2;
  * treated alike: an alpha channel has to be premultiplied before.
  */
 export function resizeBicubic(image: Image, width: number, height: number): Image {
-  if (height === image.height) {
-    return width === image.width ? image : resampleRows(image, axisWeights(image.width, width), 0, height);
-  }
-  const vertical = axisWeights(image.height, height);
-  if (width === image.width) return resampleColumns(image, vertical, 0);
-  // The first pass makes only the rows that the second reads.
-  const firstRow = vertical.starts[0];
-  const rows = vertical.starts[height - 1] + vertical.counts[height - 1] - firstRow;
-  const narrowed = resampleRows(image, axisWeights(image.width, width), firstRow, rows);
-  return resampleColumns(narrowed, vertical, firstRow);
+  let resized = image;
+  if (width !== image.width) resized = resampleRows(resized, axisWeights(image.width, width));
+  if (height !== image.height) resized = resampleColumns(resized, axisWeights(image.height, height));
+  return resized;
 }
 
 /** Resizes by taking the pixel under each output pixel's centre, as Pillow does. */
@@ -67,14 +61,14 @@ function nearestPositions(from: number, to: number): Int32Array {
   return positions;
 }
 
-function resampleRows(image: Image, axis: AxisWeights, firstRow: number, rows: number): Image {
-  const { channels, data } = image;
+function resampleRows(image: Image, axis: AxisWeights): Image {
+  const { height, channels, data } = image;
   const { starts, counts, taps, weights } = axis;
   const width = starts.length;
-  const output = new Uint8ClampedArray(width * rows * channels);
+  const output = new Uint8ClampedArray(width * height * channels);
   let to = 0;
-  for (let row = 0; row < rows; row++) {
-    const rowStart = (firstRow + row) * image.width * channels;
+  for (let row = 0; row < height; row++) {
+    const rowStart = row * image.width * channels;
     for (let x = 0; x < width; x++) {
       const first = x * taps;
       const last = first + counts[x];
@@ -100,11 +94,10 @@ function resampleRows(image: Image, axis: AxisWeights, firstRow: number, rows: n
       }
     }
   }
-  return { width, height: rows, channels, data: new Uint8Array(output.buffer) };
+  return { width, height, channels, data: new Uint8Array(output.buffer) };
 }
 
-/** `skipped` counts the rows at the top that `image` lacks. */
-function resampleColumns(image: Image, axis: AxisWeights, skipped: number): Image {
+function resampleColumns(image: Image, axis: AxisWeights): Image {
   const { width, channels, data } = image;
   const { starts, counts, taps, weights } = axis;
   const height = starts.length;
@@ -114,7 +107,7 @@ function resampleColumns(image: Image, axis: AxisWeights, skipped: number): Imag
   for (let y = 0; y < height; y++) {
     const first = y * taps;
     const last = first + counts[y];
-    const top = (starts[y] - skipped) * stride;
+    const top = starts[y] * stride;
     let column = 0;
     for (; column + 4 <= stride; column += 4) {
       let sum0 = HALF;
