@@ -49,26 +49,28 @@ class BarReporter implements Reporter {
   }
 }
 
+/** Seconds without a line after which progress is told. */
+const quietSeconds = 10;
+
 class LineReporter implements Reporter {
   private title = '';
   private total = 0;
-  private nextTenth = 1;
+  private lastLine = 0;
 
   line(text: string): void {
+    this.lastLine = performance.now();
     process.stdout.write(`${text}\n`);
   }
 
   begin(title: string, total: number, done = 0): void {
     this.title = title;
     this.total = total;
-    this.nextTenth = Math.floor((10 * done) / total) + 1;
     this.line(`${title}: ${done}/${total}`);
   }
 
   advance(done: number): void {
-    if (done < (this.total * this.nextTenth) / 10) return;
-    this.nextTenth = Math.floor((10 * done) / this.total) + 1;
-    this.line(`${this.title}: ${done}/${this.total}`);
+    if (performance.now() - this.lastLine > quietSeconds * 1000)
+      this.line(`${this.title}: ${done}/${this.total}`);
   }
 
   end(): void {}

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { restoreMoments, writeCheckpoint } from '../checkpoint/checkpoint.js';
+import { type CheckpointContent, restoreMoments, writeCheckpoint } from '../checkpoint/checkpoint.js';
 import { operationalSettings, type PretrainConfig, type StageConfig } from '../config/pretrain.js';
 import { openDataset, type PairDataset } from '../data/dataset.js';
 import { BatchLoader } from '../data/loader.js';
@@ -115,7 +115,7 @@ async function runStage(stage: 1 | 2, context: StageContext): Promise<boolean> {
     const start = resumed ?? (stage === 2 ? run.latest(1) : undefined);
     if (start !== undefined) readWeightsInto(model, start.path);
     if (resumed?.position.step === totalSteps) {
-      reporter.line(`stage ${stage} is complete: ${resumed.path}`);
+      finish(context, resumed.position);
       return true;
     }
 
@@ -180,6 +180,7 @@ async function runStage(stage: 1 | 2, context: StageContext): Promise<boolean> {
       }
     }
     reporter.end();
+    finish(context, { stage, step: totalSteps, totalSteps });
     return true;
   } finally {
     await loader.close();
@@ -213,19 +214,27 @@ async function* trainingBatches(
   }
 }
 
-function save(
-  { run, model, tokenizer, config, reporter }: StageContext,
-  trainer: Trainer,
-  position: Position,
-): void {
-  const content = { weights: trainer.weights, config: model.config, vocabulary: tokenizer.vocabulary };
-  const path = run.checkpointPath(position);
-  writeCheckpoint(path, { ...content, moments: trainer.moments, state: position });
+function save(context: StageContext, trainer: Trainer, position: Position): void {
+  const { run, config } = context;
+  const content = { ...checkpointContent(context), moments: trainer.moments, state: position };
+  writeCheckpoint(run.checkpointPath(position), content);
   run.rotate(config.keepCheckpoints);
-  if (position.step === position.totalSteps) {
-    writeCheckpoint(run.model, content);
-    reporter.line(`stage ${position.stage} finished: ${run.model}`);
+}
+
+/** Writes the finished model, unless the run had come that far before it was interrupted. */
+function finish(context: StageContext, position: Position): void {
+  const { run, reporter } = context;
+  if (run.finished()?.stage !== position.stage) {
+    writeCheckpoint(run.model, { ...checkpointContent(context), state: position });
   }
+  reporter.line(`stage ${position.stage} is complete: ${run.model}`);
+}
+
+function checkpointContent({ model, tokenizer }: StageContext): CheckpointContent {
+  const weights = new Map(
+    [...model.weights].map(([name, tensor]) => [name, { shape: tensor.shape, data: tensor.read() }]),
+  );
+  return { weights, config: model.config, vocabulary: tokenizer.vocabulary };
 }
 
 /** The settings that the outcome depends on. */

@@ -63,7 +63,11 @@ export class RunDirectory {
         );
       }
     } else {
-      if (isDirectory(this.path) && readdirSync(this.path).length > 0) {
+      // A process killed at its very start leaves an empty folder of checkpoints, or less.
+      const others = isDirectory(this.path)
+        ? readdirSync(this.path).filter((name) => name !== 'checkpoints' && !temporary.test(name))
+        : [];
+      if (others.length > 0) {
         throw new UserError(`${this.path} is not empty and holds no run: give another output folder`);
       }
       mkdirSync(this.checkpoints, { recursive: true });
@@ -89,13 +93,12 @@ export class RunDirectory {
     const newest = names.at(-1);
     if (newest === undefined) return undefined;
     const path = join(this.checkpoints, newest);
-    const position = positionSchema.safeParse(readState(path));
-    if (!position.success) {
-      throw new UserError(
-        `${join(path, checkpointFiles.state)} is damaged: delete ${path} to resume before it`,
-      );
-    }
-    return { path, position: position.data };
+    return { path, position: readPosition(path) };
+  }
+
+  /** What the finished model was trained to, if there is one. */
+  finished(): Position | undefined {
+    return isDirectory(this.model) ? readPosition(this.model) : undefined;
   }
 
   /** Deletes all but the newest checkpoints, and always keeps the newest of stage 1: stage 2 starts from it. */
@@ -139,6 +142,12 @@ export class RunDirectory {
       for (const line of kept) append(`${JSON.stringify(line)}\n`);
     });
   }
+}
+
+function readPosition(path: string): Position {
+  const position = positionSchema.safeParse(readState(path));
+  if (position.success) return position.data;
+  throw new UserError(`${join(path, checkpointFiles.state)} is damaged: delete ${path} to resume before it`);
 }
 
 /** Names the first setting that differs, with both values. */
