@@ -100,7 +100,7 @@ const gradients: GradConfig[] = [
     kernelName: 'Concat',
     saveAllInputs: true,
     gradFunc: one((dy, inputs, { axis }) => {
-      const dimension = axis as number;
+      const [dimension] = tf.util.parseAxisParam(axis as number, dy.shape);
       const parts = tf.split(
         dy,
         inputs.map(({ shape }) => shape[dimension]),

@@ -46,6 +46,7 @@ export class Graph {
   }
 
   output(name: string, tensor: TensorInfo): void {
+    if (this.inputs.has(name)) throw new Error(`'${name}' names an input and an output`);
     const shape = tensor.shape.map((size) => {
       const { coefficient, symbols } = this.dimensions.express(size);
       if (symbols.length === 0) return size;

@@ -108,12 +108,18 @@ async function run(
     if (name in into) {
       (into[name] as TfTensor).replace(tensor);
     } else {
-      results[name] = { shape: tensor.shape, data: (await tensor.data()) as HostArray };
+      results[name] = { shape: tensor.shape, data: ofType(tensor.dtype, await tensor.data()) };
       tensor.dispose();
     }
   }
   for (const tensor of uploaded) tensor.dispose();
   return results;
+}
+
+/** Values in the array of their type: after a cast, the plain JavaScript backend leaves them in that of the old one. */
+function ofType(dtype: tf.DataType, values: ArrayLike<number>): HostArray {
+  const kind = dtype === 'float32' ? Float32Array : dtype === 'int32' ? Int32Array : Uint8Array;
+  return values instanceof kind ? values : kind.from(values);
 }
 
 function upload({ data, shape }: HostTensor, dtype: DataType): tf.Tensor {

@@ -4,7 +4,8 @@ import type { RecorderKernel } from './register.js';
 const reshape: RecorderKernel = (graph, { inputs: { x }, attrs }) => {
   const shape = util.inferFromImplicitShape(attrs.shape as number[], util.sizeFromShape(x.shape));
   if (shape.join() === x.shape.join()) return x;
-  return graph.emit('Reshape', [x, graph.reshapeVector(shape)], shape, x.dtype);
+  // A zero is a length, not ONNX's mark for one that is copied.
+  return graph.emit('Reshape', [x, graph.reshapeVector(shape)], shape, x.dtype, { allowzero: 1 });
 };
 
 const expandDims: RecorderKernel = (graph, { inputs: { input: x }, attrs }) => {

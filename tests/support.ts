@@ -1,0 +1,126 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after } from 'node:test';
+import * as tf from '@tensorflow/tfjs-core';
+import '@tensorflow/tfjs-backend-cpu';
+import { type Engine, sizeOf } from '../src/engine/engine.js';
+import { OnnxEngine } from '../src/engine/onnx/engine.js';
+import { TfjsEngine } from '../src/engine/tfjs/engine.js';
+import { packageRoot } from '../src/io/packageRoot.js';
+import { loadModelConfig, type ModelConfig } from '../src/model/config.js';
+import { createModel } from '../src/model/load.js';
+import type { Model } from '../src/model/model.js';
+import { Random } from '../src/random.js';
+import type { TrainerOptions, TrainingBatch } from '../src/train/trainer.js';
+
+// Keeps the plain JavaScript backend from advertising tfjs-node on the terminal.
+tf.enableProdMode();
+
+/** Both engines, the TensorFlow.js one on its plain JavaScript backend. */
+export const onnx: Engine = new OnnxEngine('cpu');
+export const tfjs: Engine = new TfjsEngine('cpu');
+export const engines: readonly Engine[] = [onnx, tfjs];
+
+/** The path of a file under tests/fixtures. */
+export function fixture(...parts: string[]): string {
+  return join(packageRoot, 'tests', 'fixtures', ...parts);
+}
+
+export function readJson<T>(path: string): T {
+  return JSON.parse(readFileSync(path, 'utf8')) as T;
+}
+
+/** A folder that is removed when the tests of the file have run. */
+export function temporaryDirectory(): string {
+  const directory = mkdtempSync(join(tmpdir(), 'cn-clip-test-'));
+  after(() => rmSync(directory, { recursive: true, force: true }));
+  return directory;
+}
+
+/** Uniform values in [-1, 1), the same in every run. */
+export function randomFloats(length: number, ...key: (number | string)[]): Float32Array {
+  const random = new Random(...key);
+  return Float32Array.from({ length }, () => random.uniform() * 2 - 1);
+}
+
+/** Whole numbers in [0, below). */
+export function randomIntegers(length: number, below: number, ...key: (number | string)[]): Int32Array {
+  const random = new Random(...key);
+  return Int32Array.from({ length }, () => random.integer(below));
+}
+
+/** The largest |a − b|; NaN if either holds one. */
+export function maxDifference(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  assert.equal(a.length, b.length);
+  let largest = 0;
+  for (let i = 0; i < a.length; i++) {
+    const difference = Math.abs(a[i] - b[i]);
+    if (!(difference <= largest)) largest = difference;
+  }
+  return largest;
+}
+
+/** ‖actual − expected‖ / ‖expected‖ */
+export function relativeL2(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
+  assert.equal(actual.length, expected.length);
+  let difference = 0;
+  let norm = 0;
+  for (let i = 0; i < actual.length; i++) {
+    difference += (actual[i] - expected[i]) ** 2;
+    norm += expected[i] ** 2;
+  }
+  return Math.sqrt(difference / norm);
+}
+
+/** The bytes of an array, for comparisons to the bit. */
+export function bytesOf({ buffer, byteOffset, byteLength }: ArrayBufferView): Buffer {
+  return Buffer.from(buffer as ArrayBuffer, byteOffset, byteLength);
+}
+
+/** A copy of a model's weights. */
+export function snapshot(weights: ReadonlyMap<string, { data: Float32Array }>): Map<string, Float32Array> {
+  return new Map([...weights].map(([name, { data }]) => [name, data.slice()]));
+}
+
+/** A new model of configs/models/tiny.yaml, or of a variation of it. */
+export function tinyModel(engine: Engine, changes: Partial<ModelConfig> = {}, seed = 1): Model {
+  return createModel({ ...loadModelConfig('tiny'), ...changes }, engine, seed);
+}
+
+/** Random pixels and texts that end in padding (all but the first). */
+export function randomBatch(config: ModelConfig, n: number, length: number, ...key: (number | string)[]) {
+  const { image_resolution: side, vocab_size: words } = config;
+  const ids = randomIntegers(n * length, words - 1, 'ids', ...key).map((id) => id + 1);
+  for (let i = 1; i < n; i++) ids.fill(0, i * length + Math.max(2, length - i), (i + 1) * length);
+  const pixels = randomFloats(sizeOf([n, 3, side, side]), 'pixels', ...key);
+  return { pixels, ids, n, length } satisfies TrainingBatch;
+}
+
+export const trainerDefaults: TrainerOptions = {
+  learningRate: 1e-3,
+  warmupSteps: 2,
+  totalSteps: 8,
+  weightDecay: 0.2,
+  beta1: 0.9,
+  beta2: 0.98,
+  epsilon: 1e-6,
+  freezeVision: false,
+  dropout: false,
+  seed: 7,
+};
+
+/** Wraps a registered function of TensorFlow.js so that its calls are noted. */
+export function noteCalls<K extends string>(
+  entry: { [key in K]: (...given: never[]) => unknown } | undefined,
+  key: K,
+  note: () => void,
+): void {
+  if (entry === undefined) return;
+  const original = entry[key];
+  entry[key] = (...given: never[]) => {
+    note();
+    return original(...given);
+  };
+}
