@@ -1,55 +1,17 @@
 import type { Tensor, Tensor1D, Tensor2D } from '@tensorflow/tfjs-core';
 import * as tf from '@tensorflow/tfjs-core';
-import type { DataType } from '../src/engine/engine.js';
-import { expand, gelu, layerNorm, linear, padTo, quickGelu, scaledMatMul } from '../src/nn/fused.js';
-import { attention, embedding, firstTokens, l2Normalize, splitHeads } from '../src/nn/layers.js';
-
-/** An input of a case; strings in the shape are the symbolic dimensions n and m. */
-export interface CaseInput {
-  shape: (number | string)[];
-  dtype: DataType;
-  /** how to fill it: floats within [-1, 1), within [0.5, 1.5), on few values so that some are equal; or integers */
-  values: 'signed' | 'positive' | 'coarse' | { below: number };
-}
-
-/** A function that both engines must compute alike. */
-export interface KernelCase {
-  /** the recorder's kernel that it is about */
-  kernel: string;
-  inputs: Record<string, CaseInput>;
-  compute: (inputs: Record<string, Tensor>) => Tensor | Tensor[];
-  /** no gradient is registered, or there is none */
-  forwardOnly?: true;
-  /** the sizes of n and m to run with; by default several, zero among them */
-  sizes?: { n: number; m: number }[];
-}
-
-const float = (...shape: (number | string)[]): CaseInput => ({ shape, dtype: 'float32', values: 'signed' });
-const positive = (...shape: (number | string)[]): CaseInput => ({
-  shape,
-  dtype: 'float32',
-  values: 'positive',
-});
-const coarse = (...shape: (number | string)[]): CaseInput => ({ shape, dtype: 'float32', values: 'coarse' });
-const int = (below: number, ...shape: (number | string)[]): CaseInput => ({
-  shape,
-  dtype: 'int32',
-  values: { below },
-});
-const bool = (...shape: (number | string)[]): CaseInput => ({ shape, dtype: 'bool', values: { below: 2 } });
-
-/** A length as a plain number: TypeScript knows too little of a tensor's rank. */
-const sizeAt = (x: Tensor, axis: number): number => x.shape[axis];
-
-/** One tensor x. */
-function unary(
-  kernel: string,
-  x: CaseInput,
-  f: (x: Tensor) => Tensor | Tensor[],
-  forwardOnly?: true,
-): KernelCase {
-  return { kernel, inputs: { x }, compute: ({ x }) => f(x), forwardOnly };
-}
+import { embedding } from '../src/nn/layers.js';
+import {
+  bool,
+  coarse,
+  float,
+  int,
+  type KernelCase,
+  positive,
+  products,
+  sizeAt,
+  unary,
+} from './kernelCase.js';
 
 /** Two tensors of every pair of shapes that broadcasting tells apart. */
 function binary(kernel: string, f: (a: Tensor, b: Tensor) => Tensor, b: typeof float): KernelCase[] {
@@ -200,28 +162,6 @@ const shapes: KernelCase[] = [
   unary('Fill', float('n', 3), (x) => tf.fill([sizeAt(x, 0)], 3, 'int32'), true),
 ];
 
-/** Products of every pair of transpositions, in two dimensions, batched and batched with broadcasting. */
-function products(
-  kernel: string,
-  f: (a: Tensor, b: Tensor, tA: boolean, tB: boolean) => Tensor,
-): KernelCase[] {
-  const order = (transposed: boolean, rows: number | string, columns: number | string) =>
-    transposed ? [columns, rows] : [rows, columns];
-  return [false, true].flatMap((tA) =>
-    [false, true].flatMap((tB): KernelCase[] => {
-      const compute: KernelCase['compute'] = ({ a, b }) => f(a, b, tA, tB);
-      return [
-        { kernel, inputs: { a: float(...order(tA, 'n', 3)), b: float(...order(tB, 3, 'm')) }, compute },
-        {
-          kernel,
-          inputs: { a: float('n', 2, ...order(tA, 'm', 3)), b: float('n', 2, ...order(tB, 3, 4)) },
-          compute,
-        },
-      ];
-    }),
-  );
-}
-
 const matrix: KernelCase[] = [
   ...products('BatchMatMul', tf.matMul),
   {
@@ -260,64 +200,11 @@ const indexing: KernelCase[] = [
   },
 ];
 
-const fused: KernelCase[] = [
-  {
-    kernel: 'Linear',
-    inputs: { x: float('n', 3), weight: float(4, 3), bias: float(4) },
-    compute: ({ x, weight, bias }) => linear(x as Tensor2D, weight as Tensor2D, bias as Tensor1D),
-  },
-  ...products('ScaledMatMul', (a, b, tA, tB) => scaledMatMul(a, b, 0.3, tA, tB)),
-  ...[[float('n', 6)], [float('n', 'm', 6)]].map(
-    ([x]): KernelCase => ({
-      kernel: 'LayerNormalization',
-      inputs: { x, weight: positive(6), bias: float(6) },
-      compute: ({ x, weight, bias }) => layerNorm(x, weight as Tensor1D, bias as Tensor1D, 1e-5),
-    }),
-  ),
-  unary('Gelu', float('n', 'm'), (x) => gelu(tf.mul(x, 3))),
-  unary('QuickGelu', float('n', 'm'), (x) => quickGelu(tf.mul(x, 3))),
-  unary('BroadcastTo', float('n', 1, 3), (x) => expand(x, [sizeAt(x, 0), 4, 3])),
-  {
-    kernel: 'BroadcastTo',
-    inputs: { x: float(1, 1, 3), like: int(2, 'n', 'm') },
-    compute: ({ x, like }) => expand(x, [sizeAt(like, 0), sizeAt(like, 1), 3]),
-  },
-  {
-    kernel: 'PadTo',
-    inputs: { x: float('m', 2), like: int(2, 'n', 5) },
-    compute: ({ x, like }) => padTo(x, [1, 2], [sizeAt(like, 0), sizeAt(like, 1)]),
-    sizes: [
-      { n: 4, m: 3 },
-      { n: 9, m: 1 },
-    ],
-    forwardOnly: true,
-  },
-];
-
-/** The layers of src/nn, each under the kernel that it leans on most. */
-const layers: KernelCase[] = [
-  unary('Transpose', float('n', 3, 4), (x) => splitHeads(tf.reshape(x, [-1, 4]), 3, 2)),
-  {
-    kernel: 'Softmax',
-    inputs: {
-      q: float('n', 2, 'm', 3),
-      k: float('n', 2, 5, 3),
-      v: float('n', 2, 5, 3),
-      bias: float('n', 1, 1, 5),
-      dropout: positive('n', 2, 'm', 5),
-    },
-    compute: ({ q, k, v, bias, dropout }) => attention(q, k, v, bias, dropout),
-  },
-  unary('Slice', float('n', 3, 4), (x) => firstTokens(tf.reshape(x, [-1, 4]) as Tensor2D, 3)),
-  unary('Sqrt', positive('n', 4), (x) => l2Normalize(x as Tensor2D)),
-];
-
+/** The kernels of TensorFlow.js that the recorder has. */
 export const kernelCases: readonly KernelCase[] = [
   ...arithmetic,
   ...reductions,
   ...shapes,
   ...matrix,
   ...indexing,
-  ...fused,
-  ...layers,
 ];

@@ -6,7 +6,9 @@ import type { HostTensor, Program, TensorFunction } from '../src/engine/engine.j
 import { sizeOf } from '../src/engine/engine.js';
 import { kernels } from '../src/engine/onnx/kernels/register.js';
 import { record } from '../src/engine/onnx/recorder.js';
-import { type CaseInput, type KernelCase, kernelCases } from './kernelCases.js';
+import type { CaseInput, KernelCase } from './kernelCase.js';
+import { kernelCases } from './kernelCases.js';
+import { layerCases } from './layerCases.js';
 import { maxDifference, noteCalls, onnx, randomFloats, randomIntegers, tfjs } from './support.js';
 
 const recorder = 'onnx-recorder';
@@ -24,7 +26,8 @@ before(() => {
   }
 });
 
-for (const [index, kernelCase] of kernelCases.entries()) {
+const cases = [...kernelCases, ...layerCases];
+for (const [index, kernelCase] of cases.entries()) {
   const shapes = Object.values(kernelCase.inputs).map(({ shape }) => `[${shape}]`);
   test(`${kernelCase.kernel} of ${shapes.join(' ')} (case ${index})`, async () => {
     recorded.delete(kernelCase.kernel);
@@ -35,9 +38,8 @@ for (const [index, kernelCase] of kernelCases.entries()) {
 
 test('no kernel and no gradient is without a case', () => {
   const names = Object.keys(kernels);
-  const cases = new Set(kernelCases.map(({ kernel }) => kernel));
   const without = (known: ReadonlySet<string>) => names.filter((name) => !known.has(name)).sort();
-  assert.deepEqual(without(cases), []);
+  assert.deepEqual(without(new Set(cases.map(({ kernel }) => kernel))), []);
   // The rest was compared with the kernel of that name in TensorFlow.js, these with compositions of others.
   const compositions = [
     'BroadcastTo',

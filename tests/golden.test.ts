@@ -1,0 +1,145 @@
+import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import { test } from 'node:test';
+import { createTrainer, loadModel, type Model, type TrainingBatch } from '../src/index.js';
+import { readSafetensors, type StoredTensor } from '../src/io/safetensors.js';
+import { isVisionParameter } from '../src/model/parameters.js';
+import { isDecayed } from '../src/train/adamw.js';
+import { bytesOf, fixture, maxDifference, readJson, relativeL2, trainerDefaults } from './support.js';
+
+/** Figures that the Python reference computed: see tests/fixtures/golden/README.md. */
+interface Golden {
+  directory: string;
+  /** inputs, features and losses */
+  io: ReadonlyMap<string, StoredTensor>;
+  /** of loss_train */
+  gradients: ReadonlyMap<string, StoredTensor>;
+  adamw: AdamWRun;
+  batches: TrainingBatch[];
+  /** weights after a step on each batch */
+  after: ReadonlyMap<string, StoredTensor>;
+}
+
+interface AdamWRun {
+  lr: number;
+  wd: number;
+  warmup: number;
+  total_steps: number;
+  beta1: number;
+  beta2: number;
+  eps: number;
+  steps: number;
+  freeze_vision: boolean;
+  no_decay: string[];
+  decay: string[];
+  losses: number[];
+  lrs: number[];
+}
+
+function readGolden(name: string): Golden {
+  const file = (path: string) => fixture('golden', name, path);
+  const suffix = existsSync(file('adamw_frozen.json')) ? '_frozen' : '';
+  const adamw = readJson<AdamWRun>(file(`adamw${suffix}.json`));
+  const data = readSafetensors(file(`steps${suffix}_data.safetensors`));
+  return {
+    directory: file('.'),
+    io: readSafetensors(file('io.safetensors')),
+    gradients: readSafetensors(file('grads.safetensors')),
+    adamw,
+    batches: Array.from({ length: adamw.steps }, (_, step) =>
+      batchOf(data.get(`image.${step}`)!, data.get(`text.${step}`)!),
+    ),
+    after: readSafetensors(file(`after_steps${suffix}.safetensors`)),
+  };
+}
+
+function batchOf(image: StoredTensor, text: StoredTensor): Required<Omit<TrainingBatch, 'imageFeatures'>> {
+  const [n, length] = text.shape;
+  const ids = Int32Array.from(text.data as BigInt64Array, Number);
+  return { pixels: image.data as Float32Array, ids, n, length };
+}
+
+const values = (tensors: ReadonlyMap<string, StoredTensor>, name: string) =>
+  tensors.get(name)!.data as Float32Array;
+
+for (const name of ['vit', 'vit-lit']) {
+  for (const engine of ['onnx', 'tfjs']) {
+    test(`${name} on ${engine}: features, loss, gradients and optimizer steps of the reference`, async (t) => {
+      // Where tfjs-node-gpu has no native library, the engine says so and computes in plain JavaScript.
+      t.mock.method(console, 'warn', () => {});
+      const golden = readGolden(name);
+      const model = await loadModel(`${golden.directory}/init.safetensors`, {
+        config: `${golden.directory}/config.json`,
+        engine,
+      });
+      await checkFeatures(model, golden);
+      await checkTraining(model, golden);
+      await model.dispose();
+    });
+  }
+}
+
+async function checkFeatures(model: Model, { io }: Golden): Promise<void> {
+  const { pixels, ids, n, length } = batchOf(io.get('image')!, io.get('text')!);
+  const image = await model.encodeImages(pixels, n);
+  assert.ok(maxDifference(image, values(io, 'unnorm_image_features')) < 2e-5);
+  const text = await model.encodeTexts(ids, n, length);
+  assert.ok(maxDifference(text, values(io, 'unnorm_text_features')) < 2e-5);
+}
+
+async function checkTraining(model: Model, golden: Golden): Promise<void> {
+  const { io, gradients: expected, adamw, batches, after } = golden;
+  const trainer = await createTrainer(model, {
+    ...trainerDefaults,
+    learningRate: adamw.lr,
+    warmupSteps: adamw.warmup,
+    totalSteps: adamw.total_steps,
+    weightDecay: adamw.wd,
+    beta1: adamw.beta1,
+    beta2: adamw.beta2,
+    epsilon: adamw.eps,
+    freezeVision: adamw.freeze_vision,
+  });
+
+  const { loss, gradients } = await trainer.lossAndGradients(batchOf(io.get('image')!, io.get('text')!));
+  assert.ok(Math.abs(loss - values(io, 'loss_train')[0]) < 1e-5);
+  assert.deepEqual([...gradients.keys()].sort(), [...adamw.decay, ...adamw.no_decay].sort());
+  for (const [name, gradient] of gradients) {
+    const reference = values(expected, name);
+    // The same bias in every key shifts all scores of a query alike: its gradient is zero but for rounding.
+    if (name.endsWith('attention.self.key.bias')) {
+      assert.ok(maxDifference(gradient, reference) < 1e-8, name);
+    } else {
+      assert.ok(relativeL2(gradient, reference) < 1e-4, name);
+    }
+  }
+
+  for (const [step, batch] of batches.entries()) {
+    const result = await trainer.step(batch);
+    assert.ok(Math.abs(result.loss - adamw.losses[step]) < 1e-5, `loss of step ${step}`);
+    assert.ok(Math.abs(result.learningRate - adamw.lrs[step]) < 1e-12, `learning rate of step ${step}`);
+  }
+  const initial = readSafetensors(`${golden.directory}/init.safetensors`);
+  assert.equal(trainer.weights.size, after.size);
+  for (const [name, { data, shape }] of trainer.weights) {
+    assert.deepEqual([...shape], after.get(name)!.shape, name);
+    assert.ok(maxDifference(data, values(after, name)) < 2e-5, name);
+    if (adamw.freeze_vision && isVisionParameter(name)) {
+      assert.deepEqual(bytesOf(data), bytesOf(values(initial, name)), name);
+    }
+  }
+  await trainer.dispose();
+}
+
+test('the parameter groups are those of the reference', () => {
+  for (const path of ['vit/adamw.json', 'vit-lit/adamw_frozen.json']) {
+    const { decay, no_decay: kept } = readJson<AdamWRun>(fixture('golden', path));
+    assert.deepEqual(
+      [...decay, ...kept].filter((name) => isDecayed(name)),
+      decay,
+    );
+  }
+  // Names that the groups of a ResNet tower bring.
+  assert.equal(isDecayed('visual.layer1.0.bn1.weight'), false);
+  assert.equal(isDecayed('bert.encoder.layer.0.attention.output.LayerNorm.weight'), true);
+});

@@ -1,0 +1,59 @@
+import type { Tensor1D, Tensor2D } from '@tensorflow/tfjs-core';
+import * as tf from '@tensorflow/tfjs-core';
+import { expand, gelu, layerNorm, linear, padTo, quickGelu, scaledMatMul } from '../src/nn/fused.js';
+import { attention, firstTokens, l2Normalize, splitHeads } from '../src/nn/layers.js';
+import { float, int, type KernelCase, positive, products, sizeAt, unary } from './kernelCase.js';
+
+const fused: KernelCase[] = [
+  {
+    kernel: 'Linear',
+    inputs: { x: float('n', 3), weight: float(4, 3), bias: float(4) },
+    compute: ({ x, weight, bias }) => linear(x as Tensor2D, weight as Tensor2D, bias as Tensor1D),
+  },
+  ...products('ScaledMatMul', (a, b, tA, tB) => scaledMatMul(a, b, 0.3, tA, tB)),
+  ...[[float('n', 6)], [float('n', 'm', 6)]].map(
+    ([x]): KernelCase => ({
+      kernel: 'LayerNormalization',
+      inputs: { x, weight: positive(6), bias: float(6) },
+      compute: ({ x, weight, bias }) => layerNorm(x, weight as Tensor1D, bias as Tensor1D, 1e-5),
+    }),
+  ),
+  unary('Gelu', float('n', 'm'), (x) => gelu(tf.mul(x, 3))),
+  unary('QuickGelu', float('n', 'm'), (x) => quickGelu(tf.mul(x, 3))),
+  unary('BroadcastTo', float('n', 1, 3), (x) => expand(x, [sizeAt(x, 0), 4, 3])),
+  {
+    kernel: 'BroadcastTo',
+    inputs: { x: float(1, 1, 3), like: int(2, 'n', 'm') },
+    compute: ({ x, like }) => expand(x, [sizeAt(like, 0), sizeAt(like, 1), 3]),
+  },
+  {
+    kernel: 'PadTo',
+    inputs: { x: float('m', 2), like: int(2, 'n', 5) },
+    compute: ({ x, like }) => padTo(x, [1, 2], [sizeAt(like, 0), sizeAt(like, 1)]),
+    sizes: [
+      { n: 4, m: 3 },
+      { n: 9, m: 1 },
+    ],
+    forwardOnly: true,
+  },
+];
+
+/** The layers of src/nn, each under the kernel that it leans on most. */
+const layers: KernelCase[] = [
+  unary('Transpose', float('n', 3, 4), (x) => splitHeads(tf.reshape(x, [-1, 4]), 3, 2)),
+  {
+    kernel: 'Softmax',
+    inputs: {
+      q: float('n', 2, 'm', 3),
+      k: float('n', 2, 5, 3),
+      v: float('n', 2, 5, 3),
+      bias: float('n', 1, 1, 5),
+      dropout: positive('n', 2, 'm', 5),
+    },
+    compute: ({ q, k, v, bias, dropout }) => attention(q, k, v, bias, dropout),
+  },
+  unary('Slice', float('n', 3, 4), (x) => firstTokens(tf.reshape(x, [-1, 4]) as Tensor2D, 3)),
+  unary('Sqrt', positive('n', 4), (x) => l2Normalize(x as Tensor2D)),
+];
+
+export const layerCases: readonly KernelCase[] = [...fused, ...layers];
