@@ -3,7 +3,7 @@ import { Command } from 'commander';
 import { z } from 'zod';
 import { addSettings, resolveSettings } from '../config/options.js';
 import { openDataset } from '../data/dataset.js';
-import { buildEmojiDataset, emojiStyles } from '../data/emoji.js';
+import { buildEmojiDataset, defaultTestStyle, emojiStyles } from '../data/emoji.js';
 import { UserError } from '../errors.js';
 import { writeFileAtomic } from '../io/atomic.js';
 import { createReporter } from '../io/terminal.js';
@@ -13,7 +13,7 @@ import { buildVocabulary } from '../text/vocabulary.js';
 const emojiSchema = z.strictObject({
   out: z.string().describe('folder to build the data set in'),
   size: z.number().int().min(16).max(1024).default(64).describe('side of the pictures in pixels'),
-  testStyle: z.enum(emojiStyles).default('noto').describe('art style held out as the test split'),
+  testStyle: z.enum(emojiStyles).default(defaultTestStyle).describe('art style held out as the test split'),
 });
 
 const vocabularySchema = z.strictObject({

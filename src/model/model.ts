@@ -1,7 +1,8 @@
-import type { DeviceTensor, Engine, Program, Signature, TensorSpec } from '../engine/engine.js';
+import type { Tensor } from '@tensorflow/tfjs-core';
+import type { DeviceTensor, Engine, HostTensor, Program, Signature, TensorSpec } from '../engine/engine.js';
 import { encodeText } from './bert.js';
 import type { ModelConfig } from './config.js';
-import { parameterSpecs } from './parameters.js';
+import { isTextParameter, isVisionParameter, parameterSpecs } from './parameters.js';
 import { encodeImage } from './vit.js';
 
 /** Pixels of images, preprocessed, as programs take them. */
@@ -14,7 +15,8 @@ export const idSpec: TensorSpec = { shape: ['n', 'length'], dtype: 'int32' };
 
 /** A Chinese CLIP model on an engine: its config, its weights under the reference's names, and its two encoders. */
 export class Model {
-  private readonly encoders = new Map<string, Promise<Program>>();
+  private imageEncoder: Promise<Program> | undefined;
+  private textEncoder: Promise<Program> | undefined;
 
   constructor(
     readonly engine: Engine,
@@ -36,11 +38,12 @@ export class Model {
   async encodeImages(pixels: Float32Array, n: number): Promise<Float32Array> {
     const { image_resolution: side } = this.config;
     assertLength('pixels', pixels.length, [n, 3, side, side]);
-    const program = await this.encoder('image', (names) => ({
-      pixels: pixelSpec(this.config),
-      ...this.weightSpecs(names),
-    }));
-    return this.features(program, { pixels: { data: pixels, shape: [n, 3, side, side] } });
+    this.imageEncoder ??= this.compileEncoder(
+      isVisionParameter,
+      { pixels: pixelSpec(this.config) },
+      (inputs) => encodeImage(this.config, inputs, inputs.pixels),
+    );
+    return this.features(await this.imageEncoder, { pixels: { data: pixels, shape: [n, 3, side, side] } });
   }
 
   /**
@@ -56,8 +59,10 @@ export class Model {
         `texts of ${length} tokens exceed ${this.config.text_max_position_embeddings} positions`,
       );
     }
-    const program = await this.encoder('text', (names) => ({ ids: idSpec, ...this.weightSpecs(names) }));
-    return this.features(program, { ids: { data: ids, shape: [n, length] } });
+    this.textEncoder ??= this.compileEncoder(isTextParameter, { ids: idSpec }, (inputs) =>
+      encodeText(this.config, inputs, inputs.ids),
+    );
+    return this.features(await this.textEncoder, { ids: { data: ids, shape: [n, length] } });
   }
 
   /** Signature entries of the named weights. */
@@ -68,44 +73,28 @@ export class Model {
   }
 
   async dispose(): Promise<void> {
-    for (const program of this.encoders.values()) await (await program).dispose();
+    await (await this.imageEncoder)?.dispose();
+    await (await this.textEncoder)?.dispose();
     for (const weight of this.weights.values()) weight.dispose();
     await this.engine.dispose();
   }
 
-  private encoder(tower: Tower, inputs: (names: string[]) => Signature['inputs']): Promise<Program> {
-    let program = this.encoders.get(tower);
-    if (program === undefined) {
-      const names = [...this.weights.keys()].filter((name) => towerOf(name) === tower);
-      const limits = { length: this.config.text_max_position_embeddings };
-      program = this.engine.compile(
-        (tensors) => ({
-          features:
-            tower === 'image'
-              ? encodeImage(this.config, tensors, tensors.pixels)
-              : encodeText(this.config, tensors, tensors.ids),
-        }),
-        { inputs: inputs(names), limits },
-      );
-      this.encoders.set(tower, program);
-    }
-    return program;
+  private compileEncoder(
+    isNeeded: (name: string) => boolean,
+    input: Signature['inputs'],
+    encode: (inputs: Record<string, Tensor>) => Tensor,
+  ): Promise<Program> {
+    const names = [...this.weights.keys()].filter(isNeeded);
+    return this.engine.compile((inputs) => ({ features: encode(inputs) }), {
+      inputs: { ...input, ...this.weightSpecs(names) },
+      limits: { length: this.config.text_max_position_embeddings },
+    });
   }
 
-  private async features(
-    program: Program,
-    feeds: Record<string, { data: Float32Array | Int32Array; shape: number[] }>,
-  ) {
-    const { features } = await program.run({ ...Object.fromEntries(this.weights), ...feeds });
+  private async features(program: Program, input: Record<string, HostTensor>): Promise<Float32Array> {
+    const { features } = await program.run({ ...Object.fromEntries(this.weights), ...input });
     return features.data as Float32Array;
   }
-}
-
-type Tower = 'image' | 'text';
-
-function towerOf(name: string): Tower | undefined {
-  if (name.startsWith('visual.')) return 'image';
-  return name === 'logit_scale' ? undefined : 'text';
 }
 
 function assertLength(what: string, length: number, shape: number[]): void {

@@ -38,6 +38,11 @@ export function isVisionParameter(name: string): boolean {
   return name.startsWith('visual.');
 }
 
+/** Whether a parameter belongs to the text tower; logit_scale belongs to neither. */
+export function isTextParameter(name: string): boolean {
+  return !isVisionParameter(name) && name !== 'logit_scale';
+}
+
 /** Values of a new model: a pure function of the seed and each parameter's name. */
 export function initializeParameter({ name, shape, initial }: ParameterSpec, seed: number): Float32Array {
   const values = new Float32Array(shape.reduce((product, length) => product * length, 1));

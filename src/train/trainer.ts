@@ -2,26 +2,30 @@ import type { DeviceTensor, HostTensor, Program } from '../engine/engine.js';
 import { type DropoutSite, textDropoutSites } from '../model/bert.js';
 import type { Model } from '../model/model.js';
 import { isVisionParameter } from '../model/parameters.js';
-import { adamwFactors, type Moments } from './adamw.js';
+import { type AdamWOptions, adamwFactors, type Moments } from './adamw.js';
 import { dropoutFactors } from './dropout.js';
 import { gradientName, trainingFunction } from './gradients.js';
-import { learningRateAt } from './schedule.js';
+import { learningRateAt, type Schedule } from './schedule.js';
 
-export interface TrainerOptions {
-  /** peak learning rate */
-  learningRate: number;
-  warmupSteps: number;
-  totalSteps: number;
-  weightDecay: number;
-  beta1: number;
-  beta2: number;
-  epsilon: number;
+export interface TrainerOptions extends Schedule, AdamWOptions {
   /** stage 1, locked-image tuning: the image tower keeps its weights */
   freezeVision: boolean;
   /** text dropout: false for none, true for the rates of the model config, or one rate for all sites */
   dropout: boolean | number;
+  /** of dropout */
   seed: number;
 }
+
+/** The reference's hyper-parameters for ViT models. */
+const defaults = {
+  weightDecay: 0.2,
+  beta1: 0.9,
+  beta2: 0.98,
+  epsilon: 1e-6,
+  freezeVision: false,
+  dropout: true,
+  seed: 0,
+};
 
 /** A batch of matching image and text rows. With a locked image tower, features may stand for the pixels. */
 export interface TrainingBatch {
@@ -167,9 +171,13 @@ export class Trainer {
   }
 }
 
-/** Prepares a model for training: records or compiles the training step and allocates AdamW's moments. */
-export function createTrainer(model: Model, options: TrainerOptions): Promise<Trainer> {
-  return Trainer.create(model, options);
+/**
+ * Prepares a model for training: compiles the training step and allocates AdamW's moments.
+ *
+ * @param options learningRate, warmupSteps and totalSteps, and what should differ from the reference's defaults
+ */
+export function createTrainer(model: Model, options: Schedule & Partial<TrainerOptions>): Promise<Trainer> {
+  return Trainer.create(model, { ...defaults, ...options });
 }
 
 function pixelsOf({ pixels }: TrainingBatch): Float32Array {

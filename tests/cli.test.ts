@@ -1,0 +1,146 @@
+import assert from 'node:assert/strict';
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { packageRoot } from '../src/io/packageRoot.js';
+import { writeSafetensors } from '../src/io/safetensors.js';
+import { loadModelConfig } from '../src/model/config.js';
+import { initializeParameter, parameterSpecs } from '../src/model/parameters.js';
+import { runCli } from './runCli.js';
+
+const folder = mkdtempSync(join(tmpdir(), 'cn-clip-cli-'));
+const data = join(folder, 'data');
+let runs = 0;
+
+before(async () => {
+  cpSync(join(packageRoot, 'tests', 'fixtures', 'dataset'), data, { recursive: true });
+  const out = join(data, 'vocab.txt');
+  const built = await runCli(['data', 'build-vocab', '--data', data, '--out', out, '--max-size', '300']);
+  assert.equal(built.code, 0, built.stderr);
+});
+after(() => rmSync(folder, { recursive: true, force: true }));
+
+const stage = '{ epochs: 1, batchSize: 32, learningRate: 0.001, warmupSteps: 2 }';
+
+/** Runs pretrain on a YAML file with these lines, into a new folder. */
+function pretrain(lines: string[], ...flags: string[]) {
+  const config = join(folder, `config${runs++}.yaml`);
+  writeFileSync(config, `${lines.join('\n')}\n`);
+  return { config, result: runCli(['pretrain', '--config', config, ...flags]) };
+}
+
+const settings = (changes: Record<string, string | undefined> = {}) => {
+  const all = {
+    model: 'tiny',
+    data,
+    output: join(folder, `run${runs}`),
+    stage1: stage,
+    stage2: stage,
+    ...changes,
+  };
+  return Object.entries(all).flatMap(([name, value]) => (value === undefined ? [] : [`${name}: ${value}`]));
+};
+
+/** Asserts one clear message, exit code 1 and no stack trace. */
+async function assertComplaint(result: ReturnType<typeof runCli>, ...patterns: RegExp[]): Promise<void> {
+  const { code, stderr } = await result;
+  assert.equal(code, 1, stderr);
+  for (const pattern of patterns) assert.match(stderr, pattern);
+  assert.doesNotMatch(stderr, /\n\s+at /, 'a stack trace without --debug');
+  assert.doesNotMatch(stderr, /unexpected/);
+}
+
+test('a missing setting is named with the file, and with the line of what should hold it', async () => {
+  const { config, result } = pretrain(settings({ stage2: '{ epochs: 1, batchSize: 32 }' }));
+  await assertComplaint(result, new RegExp(`${config}:5: stage2\\.learningRate`));
+});
+
+test('an unknown setting and a value of the wrong kind are named with file and line', async () => {
+  const { config, result } = pretrain([...settings({ seed: 'lots' }), 'learnRate: 1']);
+  await assertComplaint(result, new RegExp(`${config}:6: seed: .*number`), /learnRate/);
+});
+
+test('an unknown engine names those there are', async () => {
+  await assertComplaint(pretrain(settings(), '--engine', 'torch').result, /--engine/, /onnx/, /tfjs/, /auto/);
+});
+
+test('a provider that is not there is an error, not a silent run on the CPU', async () => {
+  await assertComplaint(pretrain(settings(), '--provider', 'cuda').result, /cuda/);
+});
+
+test('a broken YAML file is named with its line', async () => {
+  const { config, result } = pretrain(['model: tiny', 'data: [unclosed', 'output: x']);
+  await assertComplaint(result, new RegExp(`${config}:\\d: not valid YAML`));
+});
+
+test('a data folder without the split says what is there', async () => {
+  await assertComplaint(pretrain(settings(), '--split', 'dev').result, /dev/, /train/, /valid/);
+});
+
+/** A copy of the data with one file changed. */
+function damaged(name: string, change: (text: string) => string): string {
+  const copy = join(folder, `damaged${runs++}`);
+  cpSync(data, copy, { recursive: true });
+  writeFileSync(join(copy, name), change(readFileSync(join(copy, name), 'utf8')));
+  return copy;
+}
+
+test('a truncated tsv line is named with file and line', async () => {
+  const copy = damaged('train_imgs.tsv', (text) => {
+    const lines = text.split('\n');
+    lines[6] = lines[6].split('\t')[0];
+    return lines.join('\n');
+  });
+  await assertComplaint(pretrain(settings({ data: copy })).result, /train_imgs\.tsv.*7/);
+});
+
+test('a broken picture is named with file, line and image id', async () => {
+  const copy = damaged('train_imgs.tsv', (text) => {
+    const lines = text.split('\n');
+    const [id, image] = lines[3].split('\t');
+    lines[3] = `${id}\t${image.slice(0, 40)}`;
+    return lines.join('\n');
+  });
+  const id = readFileSync(join(copy, 'train_imgs.tsv'), 'utf8').split('\n')[3].split('\t')[0];
+  await assertComplaint(pretrain(settings({ data: copy })).result, /train_imgs\.tsv.*4/, new RegExp(id));
+});
+
+test('weights of the wrong shape name the tensor and both shapes, and no run folder is left behind', async () => {
+  const weights = join(folder, 'wrong.safetensors');
+  const specs = parameterSpecs({ ...loadModelConfig('tiny'), embed_dim: 16 });
+  writeSafetensors(
+    weights,
+    new Map(specs.map((spec) => [spec.name, { shape: spec.shape, data: initializeParameter(spec, 0) }])),
+  );
+  const output = join(folder, 'never');
+  const { result } = pretrain(settings({ weights, output }));
+  await assertComplaint(result, /text_projection/, /\[32,16\]/, /\[32,32\]/);
+  assert.ok(!existsSync(join(output, 'checkpoints', 'stage1-step00000001')));
+});
+
+test('eval-retrieval says what it needs, and evaluates a checkpoint', async () => {
+  await assertComplaint(runCli(['eval-retrieval', '--model', folder]), /--data/);
+  const output = join(folder, 'evaluated');
+  const trained = await pretrain(settings({ output })).result;
+  assert.equal(trained.code, 0, trained.stderr);
+  const result = await runCli([
+    ...['eval-retrieval', '--model', join(output, 'model'), '--data', data, '--split', 'valid'],
+    ...['--output', join(output, 'eval')],
+  ]);
+  assert.equal(result.code, 0, result.stderr);
+  assert.match(result.stdout, /text→image\s+\d/);
+  const lines = readFileSync(join(output, 'eval', 'text_to_image_predictions.jsonl'), 'utf8')
+    .trim()
+    .split('\n');
+  assert.ok(lines.every((line) => JSON.parse(line).image_ids.length === 10));
+});
+
+test('help lists the commands, and every setting with its default', async () => {
+  const { stdout } = await runCli(['--help']);
+  for (const command of ['quickstart', 'pretrain', 'eval-retrieval', 'data'])
+    assert.match(stdout, new RegExp(command));
+  const help = await runCli(['pretrain', '--help']);
+  assert.match(help.stdout, /--stage1\.learning-rate/);
+  assert.match(help.stdout, /--context-length <number>.*\(default: 52\)/);
+});
