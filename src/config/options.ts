@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { isMap, LineCounter, parseDocument } from 'yaml';
 import { z } from 'zod';
 import { messageOf, UserError } from '../errors.js';
+import { complaint, pathOf } from './explain.js';
 
 /** One setting of a schema: where it stands in the YAML file, and so what its flag is called. */
 interface Setting {
@@ -47,12 +48,12 @@ export function resolveSettings<S extends z.ZodObject>(
   const result = schema.safeParse(values);
   if (result.success) return result.data;
   const complaints = result.error.issues.map((issue) => {
-    const path = issue.path.map(String);
+    const path = pathOf(issue);
     const name = path.join('.');
-    if (fromFlags.has(name)) return `--${path.map(kebab).join('.')}: ${issue.message}`;
-    const text = name === '' ? issue.message : `${name}: ${issue.message}`;
-    if (source === undefined) return `${text} (flag --${path.map(kebab).join('.')})`;
-    return `${file}:${source.lineOf(path)}: ${text}`;
+    const flag = `--${path.map(kebab).join('.')}`;
+    if (fromFlags.has(name)) return `${flag}: ${complaint(issue)}`;
+    if (source === undefined) return `${name}: ${complaint(issue)} (flag ${flag})`;
+    return `${file}:${source.lineOf(path)}: ${name}: ${complaint(issue)}`;
   });
   throw new UserError(complaints.join('\n'));
 }

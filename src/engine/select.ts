@@ -28,7 +28,7 @@ export async function createEngine(
     case 'auto':
       return (await seesGpu()) ? createEngine('tfjs', provider, warn) : createEngine('onnx', provider, warn);
     case 'onnx':
-      return new OnnxEngine(provider);
+      return OnnxEngine.start(provider);
     case 'tfjs':
       return new TfjsEngine(await loadBackend(warn));
     default:

@@ -47,14 +47,14 @@ export async function pretrain(
       `contextLength ${config.contextLength} exceeds the model's ${modelConfig.text_max_position_embeddings} positions`,
     );
   }
-  const run = new RunDirectory(config.output);
-  run.open(outcomeSettings(config));
-
   const dataset = openDataset(config.data, config.split, reporter.line);
   reporter.line(`${config.data} ${config.split}: ${dataset.pairCount} pairs, ${dataset.imageCount} images`);
   const engine = await createEngine(config.engine, config.provider, reporter.line);
   const model = createModel(modelConfig, engine, config.seed);
   if (config.weights !== undefined) readWeightsInto(model, config.weights);
+  // Only now: what was wrong so far has left no folder behind.
+  const run = new RunDirectory(config.output);
+  run.open(outcomeSettings(config));
   reporter.line(`${engine.description}, ${model.parameterCount.toLocaleString('en')} parameters`);
   try {
     for (const stage of options.stages) {

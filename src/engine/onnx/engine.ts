@@ -1,5 +1,5 @@
 import * as ort from 'onnxruntime-node';
-import { UserError } from '../../errors.js';
+import { messageOf, UserError } from '../../errors.js';
 import {
   type AdamWFactors,
   type DataType,
@@ -40,20 +40,42 @@ export class OnnxEngine implements Engine {
   readonly description: string;
   private readonly options: ort.InferenceSession.SessionOptions;
 
-  /** @throws UserError where this ONNX Runtime lacks the provider. */
-  constructor(provider: string) {
-    const available = ort.listSupportedBackends().map(({ name }) => name);
-    if (!available.includes(provider)) {
-      throw new UserError(
-        `execution provider '${provider}' is not in this ONNX Runtime, which has: ${available.join(', ')}`,
-      );
-    }
+  private constructor(provider: string) {
     this.description = `onnx (${provider})`;
     this.options = {
       executionProviders: [provider],
       graphOptimizationLevel: 'all',
       logSeverityLevel: 3,
     };
+  }
+
+  /**
+   * Starts the engine and tries the provider out on a small program.
+   *
+   * @throws UserError where this ONNX Runtime lacks the provider, or the provider its libraries
+   */
+  static async start(provider: string): Promise<OnnxEngine> {
+    const engine = new OnnxEngine(provider);
+    const available = ort.listSupportedBackends().map(({ name }) => name);
+    if (!available.includes(provider)) {
+      throw new UserError(
+        `execution provider '${provider}' is not in this ONNX Runtime, which has: ${available.join(', ')}`,
+      );
+    }
+    // ONNX Runtime would print the same failure once more.
+    ort.env.logLevel = 'fatal';
+    try {
+      const identity = await engine.compile(({ x }) => ({ y: x }), {
+        inputs: { x: { shape: [1], dtype: 'float32' } },
+      });
+      await identity.dispose();
+    } catch (error) {
+      throw new UserError(
+        `execution provider '${provider}' can't be started: ${messageOf(error)}. Its libraries are not on this ` +
+          "machine; '--provider cpu' needs none",
+      );
+    }
+    return engine;
   }
 
   async compile(fn: TensorFunction, signature: Signature): Promise<Program> {
