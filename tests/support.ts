@@ -19,7 +19,7 @@ import type { TrainerOptions, TrainingBatch } from '../src/train/trainer.js';
 tf.enableProdMode();
 
 /** Both engines, the TensorFlow.js one on its plain JavaScript backend. */
-export const onnx: Engine = new OnnxEngine('cpu');
+export const onnx: Engine = await OnnxEngine.start('cpu');
 export const tfjs: Engine = new TfjsEngine('cpu');
 export const engines: readonly Engine[] = [onnx, tfjs];
 

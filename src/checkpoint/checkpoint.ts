@@ -1,10 +1,10 @@
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import type { Moments } from '../engine/engine.js';
 import { UserError } from '../errors.js';
 import { syncDirectory, writeFileAtomic } from '../io/atomic.js';
 import { readSafetensors, type StoredTensor, writeSafetensors } from '../io/safetensors.js';
 import type { ModelConfig } from '../model/config.js';
-import type { Moments } from '../train/adamw.js';
 
 /** The files of a checkpoint directory. */
 export const checkpointFiles = {

@@ -49,6 +49,12 @@ export interface Program {
   dispose(): Promise<void>;
 }
 
+/** What AdamW remembers of one parameter: running means of the gradient and of its square. */
+export interface Moments {
+  first: DeviceTensor;
+  second: DeviceTensor;
+}
+
 /** One AdamW update of one parameter: `decay`·weight − stepSize · first' / (sqrt(second')·inverseCorrection + epsilon). */
 export interface AdamWFactors {
   beta1: number;
@@ -71,13 +77,7 @@ export interface Engine {
   readonly description: string;
   compile(fn: TensorFunction, signature: Signature): Promise<Program>;
   /** Updates a weight and its two moments in place. */
-  adamw(
-    weight: DeviceTensor,
-    gradient: DeviceTensor,
-    first: DeviceTensor,
-    second: DeviceTensor,
-    factors: AdamWFactors,
-  ): void;
+  adamw(weight: DeviceTensor, gradient: DeviceTensor, moments: Moments, factors: AdamWFactors): void;
   /** A tensor of zeros, or of the given values, which it may keep as its storage. */
   tensor(shape: readonly number[], values?: Float32Array): DeviceTensor;
   dispose(): Promise<void>;

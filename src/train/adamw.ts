@@ -1,16 +1,10 @@
-import type { AdamWFactors, DeviceTensor } from '../engine/engine.js';
+import type { AdamWFactors } from '../engine/engine.js';
 
 export interface AdamWOptions {
   weightDecay: number;
   beta1: number;
   beta2: number;
   epsilon: number;
-}
-
-/** What AdamW remembers of one parameter: running means of the gradient and of its square. */
-export interface Moments {
-  first: DeviceTensor;
-  second: DeviceTensor;
 }
 
 /** The reference's parameter groups: norms, biases and the temperature are not decayed; all else is. */

@@ -1,8 +1,8 @@
-import type { DeviceTensor, HostTensor, Program } from '../engine/engine.js';
+import type { DeviceTensor, HostTensor, Moments, Program } from '../engine/engine.js';
 import { type DropoutSite, textDropoutSites } from '../model/bert.js';
 import type { Model } from '../model/model.js';
 import { isVisionParameter } from '../model/parameters.js';
-import { type AdamWOptions, adamwFactors, type Moments } from './adamw.js';
+import { type AdamWOptions, adamwFactors } from './adamw.js';
 import { dropoutFactors } from './dropout.js';
 import { gradientName, trainingFunction } from './gradients.js';
 import { learningRateAt, type Schedule } from './schedule.js';
@@ -106,9 +106,8 @@ export class Trainer {
     for (const name of this.trainable) {
       const weight = this.model.weights.get(name)!;
       const gradient = this.gradients.get(name)!;
-      const { first, second } = this.moments.get(name)!;
       const factors = adamwFactors(this.options, name, learningRate, this.stepCount);
-      this.model.engine.adamw(weight, gradient, first, second, factors);
+      this.model.engine.adamw(weight, gradient, this.moments.get(name)!, factors);
     }
     return {
       loss: loss.data[0],

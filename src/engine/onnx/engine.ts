@@ -8,6 +8,7 @@ import {
   type Feeds,
   type HostArray,
   type HostTensor,
+  type Moments,
   type Program,
   type Signature,
   sizeOf,
@@ -85,8 +86,7 @@ export class OnnxEngine implements Engine {
   adamw(
     weight: DeviceTensor,
     gradient: DeviceTensor,
-    first: DeviceTensor,
-    second: DeviceTensor,
+    { first, second }: Moments,
     factors: AdamWFactors,
   ): void {
     updateAdamW(weight.read(), gradient.read(), first.read(), second.read(), factors);

@@ -7,6 +7,7 @@ import {
   type Feeds,
   type HostArray,
   type HostTensor,
+  type Moments,
   type Program,
   type Signature,
   sizeOf,
@@ -59,8 +60,7 @@ export class TfjsEngine implements Engine {
   adamw(
     weight: DeviceTensor,
     gradient: DeviceTensor,
-    first: DeviceTensor,
-    second: DeviceTensor,
+    { first, second }: Moments,
     { beta1, beta2, epsilon, decay, stepSize, inverseCorrection }: AdamWFactors,
   ): void {
     tf.setBackend(this.backend);

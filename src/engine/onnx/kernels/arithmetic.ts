@@ -1,6 +1,6 @@
 import { broadcast_util, type DataType, type TensorInfo } from '@tensorflow/tfjs-core';
 import type { Graph } from '../graph.js';
-import type { RecorderKernel } from './register.js';
+import type { RecorderKernel } from './kernel.js';
 
 /** One input, same shape and type. */
 const unary =

@@ -1,7 +1,7 @@
 import { broadcast_util, type TensorInfo } from '@tensorflow/tfjs-core';
 import { Float } from '../graph.js';
+import type { RecorderKernel } from './kernel.js';
 import { product } from './matrix.js';
-import type { RecorderKernel } from './register.js';
 
 const linear: RecorderKernel = (graph, { inputs: { x, weight, bias } }) =>
   graph.emit('Gemm', [x, weight, bias], [x.shape[0], weight.shape[0]], x.dtype, { transB: 1 });

@@ -1,5 +1,5 @@
 import { util } from '@tensorflow/tfjs-core';
-import type { RecorderKernel } from './register.js';
+import type { RecorderKernel } from './kernel.js';
 
 const gather: RecorderKernel = (graph, { inputs: { x, indices }, attrs }) => {
   if (attrs.batchDims) throw new Error('GatherV2 with batchDims has no ONNX form here');

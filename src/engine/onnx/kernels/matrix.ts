@@ -1,6 +1,6 @@
 import { broadcast_util, type TensorInfo } from '@tensorflow/tfjs-core';
 import { Float, type Graph } from '../graph.js';
-import type { RecorderKernel } from './register.js';
+import type { RecorderKernel } from './kernel.js';
 
 /**
  * alpha · a · b over the last two axes, either transposed. Two-dimensional products become Gemm, batched ones

@@ -1,5 +1,5 @@
 import { type TensorInfo, util } from '@tensorflow/tfjs-core';
-import type { RecorderKernel } from './register.js';
+import type { RecorderKernel } from './kernel.js';
 
 function reducedShape(x: TensorInfo, axes: number[], keepDims: boolean): number[] {
   return keepDims

@@ -3,18 +3,10 @@ import type { Graph } from '../graph.js';
 import { arithmetic } from './arithmetic.js';
 import { fused } from './fused.js';
 import { indexing } from './indexing.js';
+import type { RecorderKernel } from './kernel.js';
 import { matrix } from './matrix.js';
 import { reductions } from './reductions.js';
 import { shapes } from './shapes.js';
-
-/** What a kernel is called with: tensors by the name that TensorFlow.js gives them, and its attributes. */
-export interface KernelCall {
-  inputs: Record<string, TensorInfo>;
-  attrs: Record<string, unknown>;
-}
-
-/** Appends to the graph what the kernel computes and returns its output or outputs. */
-export type RecorderKernel = (graph: Graph, call: KernelCall) => TensorInfo | TensorInfo[];
 
 export const kernels: Readonly<Record<string, RecorderKernel>> = {
   ...arithmetic,

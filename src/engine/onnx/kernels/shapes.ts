@@ -1,5 +1,5 @@
 import { backend_util, type DataType, slice_util, type TensorInfo, util } from '@tensorflow/tfjs-core';
-import type { RecorderKernel } from './register.js';
+import type { RecorderKernel } from './kernel.js';
 
 const reshape: RecorderKernel = (graph, { inputs: { x }, attrs }) => {
   const shape = util.inferFromImplicitShape(attrs.shape as number[], util.sizeFromShape(x.shape));
