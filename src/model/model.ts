@@ -1,5 +1,13 @@
 import type { Tensor } from '@tensorflow/tfjs-core';
-import type { DeviceTensor, Engine, HostTensor, Program, Signature, TensorSpec } from '../engine/engine.js';
+import {
+  type DeviceTensor,
+  type Engine,
+  type HostTensor,
+  type Program,
+  type Signature,
+  sizeOf,
+  type TensorSpec,
+} from '../engine/engine.js';
 import { encodeText } from './bert.js';
 import type { ModelConfig } from './config.js';
 import { isTextParameter, isVisionParameter, parameterSpecs } from './parameters.js';
@@ -50,15 +58,10 @@ export class Model {
    * Text features, not normalised: Float32Array [n, embed_dim].
    *
    * @param ids token ids [n, length], 0 where padded
-   * @throws RangeError if length exceeds the table of positions
+   * @throws RangeError if ids are too few, too many or too long, or one is no word piece of the model
    */
   async encodeTexts(ids: Int32Array, n: number, length: number): Promise<Float32Array> {
-    assertLength('ids', ids.length, [n, length]);
-    if (length > this.config.text_max_position_embeddings) {
-      throw new RangeError(
-        `texts of ${length} tokens exceed ${this.config.text_max_position_embeddings} positions`,
-      );
-    }
+    assertTexts(this.config, ids, n, length);
     this.textEncoder ??= this.compileEncoder(isTextParameter, { ids: idSpec }, (inputs) =>
       encodeText(this.config, inputs, inputs.ids),
     );
@@ -97,8 +100,20 @@ export class Model {
   }
 }
 
-function assertLength(what: string, length: number, shape: number[]): void {
-  const expected = shape.reduce((product, size) => product * size, 1);
+/** @throws RangeError naming the values, unless there are as many as the shape says. */
+export function assertLength(what: string, length: number, shape: number[]): void {
+  const expected = sizeOf(shape);
   if (length !== expected)
     throw new RangeError(`${what}: ${length} values, expected ${expected} for [${shape}]`);
+}
+
+/** @throws RangeError unless ids are [n, length], no longer than the table of positions, all of the vocabulary. */
+export function assertTexts(config: ModelConfig, ids: Int32Array, n: number, length: number): void {
+  const { vocab_size: words, text_max_position_embeddings: positions } = config;
+  assertLength('ids', ids.length, [n, length]);
+  if (length > positions) throw new RangeError(`texts of ${length} tokens exceed ${positions} positions`);
+  const unknown = ids.find((id) => id < 0 || id >= words);
+  if (unknown !== undefined) {
+    throw new RangeError(`token id ${unknown} is outside the model's vocabulary of ${words} word pieces`);
+  }
 }

@@ -1,6 +1,6 @@
 import type { DeviceTensor, HostTensor, Moments, Program } from '../engine/engine.js';
 import { type DropoutSite, textDropoutSites } from '../model/bert.js';
-import type { Model } from '../model/model.js';
+import { assertLength, assertTexts, type Model } from '../model/model.js';
 import { isVisionParameter } from '../model/parameters.js';
 import { type AdamWOptions, adamwFactors } from './adamw.js';
 import { dropoutFactors } from './dropout.js';
@@ -131,6 +131,8 @@ export class Trainer {
   private async backward(batch: TrainingBatch): Promise<Record<string, HostTensor>> {
     const { n, length, ids } = batch;
     const { config } = this.model;
+    if (n < 1) throw new RangeError('the batch is empty');
+    assertTexts(config, ids, n, length);
     const feeds: Record<string, HostTensor | DeviceTensor> = {
       ...Object.fromEntries(this.model.weights),
       ids: { data: ids, shape: [n, length] },
@@ -139,10 +141,14 @@ export class Trainer {
     };
     if (this.options.freezeVision) {
       const features = batch.imageFeatures ?? (await this.model.encodeImages(pixelsOf(batch), n));
-      feeds.imageFeatures = { data: features, shape: [n, config.embed_dim] };
+      const shape = [n, config.embed_dim];
+      assertLength('imageFeatures', features.length, shape);
+      feeds.imageFeatures = { data: features, shape };
     } else {
-      const side = config.image_resolution;
-      feeds.pixels = { data: pixelsOf(batch), shape: [n, 3, side, side] };
+      const shape = [n, 3, config.image_resolution, config.image_resolution];
+      const pixels = pixelsOf(batch);
+      assertLength('pixels', pixels.length, shape);
+      feeds.pixels = { data: pixels, shape };
     }
     const into = Object.fromEntries(
       [...this.gradients].map(([name, tensor]) => [gradientName(name), tensor]),
