@@ -2,7 +2,7 @@ import { MultiBar, type SingleBar } from 'cli-progress';
 
 /** Where a command shows itself: progress for people, lines for logs. */
 export interface Reporter {
-  line(text: string): void;
+  readonly line: (text: string) => void;
   /** Starts a bar of `total` units, of which `done` are done already. */
   begin(title: string, total: number, done?: number): void;
   advance(done: number): void;
@@ -20,10 +20,10 @@ class BarReporter implements Reporter {
   private began = 0;
   private doneBefore = 0;
 
-  line(text: string): void {
+  readonly line = (text: string): void => {
     if (this.bars === undefined) process.stdout.write(`${text}\n`);
     else this.bars.log(`${text}\n`);
-  }
+  };
 
   begin(title: string, total: number, done = 0): void {
     this.bars = new MultiBar({
@@ -57,10 +57,10 @@ class LineReporter implements Reporter {
   private total = 0;
   private lastLine = 0;
 
-  line(text: string): void {
+  readonly line = (text: string): void => {
     this.lastLine = performance.now();
     process.stdout.write(`${text}\n`);
-  }
+  };
 
   begin(title: string, total: number, done = 0): void {
     this.title = title;

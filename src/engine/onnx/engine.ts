@@ -71,9 +71,9 @@ export class OnnxEngine implements Engine {
       });
       await identity.dispose();
     } catch (error) {
+      const reason = messageOf(error).trim().replace(/\s+/g, ' ');
       throw new UserError(
-        `execution provider '${provider}' can't be started: ${messageOf(error)}. Its libraries are not on this ` +
-          "machine; '--provider cpu' needs none",
+        `execution provider '${provider}' can't be started here: ${reason}. 'cpu' always can`,
       );
     }
     return engine;
