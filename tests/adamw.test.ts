@@ -1,0 +1,54 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import loadWabt from 'wabt';
+import { adamwModule, updateAdamW } from '../src/engine/onnx/adamw.js';
+import { packageRoot } from '../src/io/packageRoot.js';
+import { Random } from '../src/random.js';
+import { adamwFactors, isDecayed } from '../src/train/adamw.js';
+
+test('the module in adamw.ts is what adamw.wat assembles to', async () => {
+  const wabt = await loadWabt();
+  const source = readFileSync(join(packageRoot, 'src', 'engine', 'onnx', 'adamw.wat'), 'utf8');
+  const { buffer } = wabt.parseWat('adamw.wat', source, { simd: true }).toBinary({});
+  assert.equal(adamwModule, Buffer.from(buffer).toString('base64'), 'put the second string into adamw.ts');
+});
+
+test('updates match the definition, whatever the length', () => {
+  const options = { weightDecay: 0.2, beta1: 0.9, beta2: 0.98, epsilon: 1e-6 };
+  for (const length of [1, 3, 4, 5, 16_383, 16_384, 16_387, 40_001]) {
+    const random = new Random(length);
+    const draw = () => Float32Array.from({ length: length + 3 }, () => random.normal());
+    const [weight, gradient, first] = [draw(), draw(), draw()];
+    const second = draw().map(Math.abs);
+    const before = [weight, first, second].map((array) => Float64Array.from(array));
+    const factors = adamwFactors(options, 'visual.proj', 1e-3, 7);
+    const part = (array: Float32Array) => array.subarray(0, length);
+    updateAdamW(part(weight), part(gradient), part(first), part(second), factors);
+    for (let i = 0; i < length; i++) {
+      const m = before[1][i] * 0.9 + gradient[i] * 0.1;
+      const v = before[2][i] * 0.98 + gradient[i] ** 2 * 0.02;
+      const update = m / (1 - 0.9 ** 7) / (Math.sqrt(v / (1 - 0.98 ** 7)) + 1e-6);
+      const expected = before[0][i] * (1 - 1e-3 * 0.2) - 1e-3 * update;
+      assert.ok(
+        Math.abs(weight[i] - expected) < 1e-6 * Math.max(1, Math.abs(expected)),
+        `weight ${i} of ${length}`,
+      );
+      assert.ok(Math.abs(first[i] - m) < 1e-6 * Math.max(1, Math.abs(m)));
+      assert.ok(Math.abs(second[i] - v) < 1e-6 * Math.max(1, v));
+    }
+    // What lies behind the array's end belongs to somebody else.
+    for (let i = length; i < length + 3; i++) assert.equal(weight[i], before[0][i]);
+  }
+});
+
+test('norms, biases and the temperature are not decayed; everything else is', () => {
+  const decays = (name: string) =>
+    adamwFactors({ weightDecay: 0.5, beta1: 0, beta2: 0, epsilon: 1 }, name, 0.1, 1).decay;
+  assert.equal(decays('visual.ln_pre.weight'), 1);
+  assert.equal(decays('logit_scale'), 1);
+  assert.equal(decays('bert.encoder.layer.0.output.dense.bias'), 1);
+  assert.equal(decays('bert.embeddings.LayerNorm.weight'), 0.95);
+  assert.ok(isDecayed('visual.class_embedding'));
+});
