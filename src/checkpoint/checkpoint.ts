@@ -52,9 +52,12 @@ export function writeCheckpoint(directory: string, content: CheckpointContent): 
     if (content.state !== undefined) {
       writeText(file(checkpointFiles.state), JSON.stringify(content.state, null, 1));
     }
-    rmSync(directory, { recursive: true, force: true });
+    // Moved away before it is deleted: half of a checkpoint must not be found under its name.
+    const replaced = `${directory}.replaced.${process.pid}.tmp`;
+    if (existsSync(directory)) renameSync(directory, replaced);
     renameSync(temporary, directory);
     syncDirectory(dirname(directory));
+    rmSync(replaced, { recursive: true, force: true });
   } catch (error) {
     rmSync(temporary, { recursive: true, force: true });
     throw error;
@@ -93,7 +96,7 @@ export function isDirectory(path: string): boolean {
   return existsSync(path) && statSync(path).isDirectory();
 }
 
-/** A stored tensor as float32. @throws UserError if it is missing, has another shape, or is no float tensor. */
+/** A stored tensor as float32. @throws UserError if it is missing, has another shape, or is neither F32 nor a half. */
 export function floats(
   stored: ReadonlyMap<string, StoredTensor>,
   name: string,
@@ -108,7 +111,7 @@ export function floats(
     );
   }
   if (!(tensor.data instanceof Float32Array)) {
-    throw new UserError(`${path}: tensor '${name}' is ${tensor.dtype}, expected a floating-point type`);
+    throw new UserError(`${path}: tensor '${name}' is ${tensor.dtype}, expected F32, F16 or BF16`);
   }
   return tensor.data;
 }

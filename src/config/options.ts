@@ -84,7 +84,12 @@ function readYaml(file: string): { values: object; lineOf: (path: string[]) => n
     }
     return 1;
   };
-  return { values: document.toJS() as object, lineOf };
+  try {
+    return { values: document.toJS() as object, lineOf };
+  } catch (error) {
+    // Aliases of aliases that would fill the memory.
+    throw new UserError(`${file}: not valid YAML: ${messageOf(error)}`);
+  }
 }
 
 function settings(schema: z.ZodObject, prefix: string[] = []): Setting[] {

@@ -7,7 +7,7 @@ import { UserError } from '../errors.js';
 import { readSafetensors } from '../io/safetensors.js';
 import { loadModelConfig, type ModelConfig } from './config.js';
 import { Model } from './model.js';
-import { initializeParameter, parameterSpecs } from './parameters.js';
+import { initializeParameter, type ParameterSpec, parameterSpecs } from './parameters.js';
 
 export interface LoadOptions {
   /** path of a JSON or YAML model config, or a name; by default config.json beside the weights */
@@ -26,42 +26,47 @@ export interface LoadOptions {
 export async function loadModel(weights: string, options: LoadOptions = {}): Promise<Model> {
   const path = weightsPath(weights);
   const config = loadModelConfig(options.config ?? configBeside(weights, path));
+  const values = readParameters(path, config);
   const engine = await createEngine(options.engine, options.provider);
-  return new Model(engine, config, readWeights(path, config, engine));
+  return assemble(config, engine, ({ name }) => values.get(name)!);
 }
 
 /** A new model with the reference's initialisation, a pure function of the seed. */
 export function createModel(config: ModelConfig, engine: Engine, seed: number): Model {
+  return assemble(config, engine, (spec) => initializeParameter(spec, seed));
+}
+
+/** Replaces all weights of a model by those of a file. @throws UserError as `loadModel` */
+export function readWeightsInto(model: Model, location: string): void {
+  const values = readParameters(weightsPath(location), model.config);
+  for (const [name, tensor] of model.weights) tensor.write(values.get(name)!);
+}
+
+function assemble(
+  config: ModelConfig,
+  engine: Engine,
+  valuesOf: (spec: ParameterSpec) => Float32Array,
+): Model {
   const weights = parameterSpecs(config).map(
-    (spec) => [spec.name, engine.tensor(spec.shape, initializeParameter(spec, seed))] as const,
+    (spec) => [spec.name, engine.tensor(spec.shape, valuesOf(spec))] as const,
   );
   return new Model(engine, config, new Map(weights));
 }
 
-/** Replaces all weights of a model by those of a file. */
-export function readWeightsInto(model: Model, location: string): void {
-  const path = weightsPath(location);
+/** The values of all parameters of a config: no tensor of the file may be missing or left over. */
+function readParameters(path: string, config: ModelConfig): Map<string, Float32Array> {
   const stored = readSafetensors(path);
-  for (const [name, tensor] of model.weights) tensor.write(floats(stored, name, tensor.shape, path));
-}
-
-function readWeights(path: string, config: ModelConfig, engine: Engine) {
-  const stored = readSafetensors(path);
-  const specs = parameterSpecs(config);
-  const expected = new Set(specs.map(({ name }) => name));
+  const values = new Map(
+    parameterSpecs(config).map(({ name, shape }) => [name, floats(stored, name, shape, path)] as const),
+  );
   // The text tower has no pooler; checkpoints of plain BERT bring one, which the reference drops too.
-  const surplus = [...stored.keys()].filter(
-    (name) => !expected.has(name) && !name.startsWith('bert.pooler.'),
-  );
-  const weights = new Map(
-    specs.map(({ name, shape }) => [name, engine.tensor(shape, floats(stored, name, shape, path))] as const),
-  );
+  const surplus = [...stored.keys()].filter((name) => !values.has(name) && !name.startsWith('bert.pooler.'));
   if (surplus.length > 0) {
     throw new UserError(
       `${path}: the model config has no place for '${surplus[0]}' (${surplus.length} such tensors)`,
     );
   }
-  return weights;
+  return values;
 }
 
 function configBeside(weights: string, path: string): string {

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { parse, stringify } from 'yaml';
 import { z } from 'zod';
 import { checkpointFiles, isDirectory, readState } from '../checkpoint/checkpoint.js';
-import { UserError } from '../errors.js';
+import { messageOf, UserError } from '../errors.js';
 import { writeFileAtomic } from '../io/atomic.js';
 import type { StepResult } from './trainer.js';
 
@@ -130,7 +130,13 @@ export class RunDirectory {
   readMetrics(): StepMetrics[] {
     if (!existsSync(this.metrics)) return [];
     const lines = readFileSync(this.metrics, 'utf8').split('\n');
-    return lines.slice(0, -1).map((line) => JSON.parse(line) as StepMetrics);
+    return lines.slice(0, -1).map((line, i) => {
+      try {
+        return JSON.parse(line) as StepMetrics;
+      } catch (error) {
+        throw new UserError(`${this.metrics}:${i + 1}: no JSON (${messageOf(error)}): delete the line`);
+      }
+    });
   }
 
   /** Forgets steps that were logged after a checkpoint: they are about to be taken again. */
