@@ -180,6 +180,10 @@ async function runStage(stage: 1 | 2, context: StageContext): Promise<boolean> {
       }
     }
     reporter.end();
+    const { cutTexts, samples } = loader.statistics;
+    if (cutTexts > 0) {
+      reporter.line(`${cutTexts} of ${samples} texts were cut to contextLength ${config.contextLength}`);
+    }
     finish(context, { stage, step: totalSteps, totalSteps });
     return true;
   } finally {
