@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { Command } from 'commander';
 import { messageOf, UserError } from '../errors.js';
 import { packageRoot } from '../io/packageRoot.js';
+import { closeBars } from '../io/terminal.js';
 import { dataCommand } from './data.js';
 import { evalRetrievalCommand } from './evalRetrieval.js';
 import { pretrainCommand } from './pretrain.js';
@@ -26,6 +27,7 @@ export async function main(argv: readonly string[]): Promise<void> {
   try {
     await program.parseAsync(argv);
   } catch (error) {
+    closeBars();
     const debug = program.opts<{ debug?: boolean }>().debug === true;
     const unexpected =
       error instanceof UserError ? '' : ' (unexpected: please report it; --debug shows where)';

@@ -9,6 +9,14 @@ export interface Reporter {
   end(): void;
 }
 
+/** Ends bars that an error left open: their timer would keep the process alive. */
+export function closeBars(): void {
+  for (const bars of openBars) bars.stop();
+  openBars.clear();
+}
+
+const openBars = new Set<MultiBar>();
+
 /** A bar with rate and remaining time where standard error is a terminal, and plain lines elsewhere. */
 export function createReporter(): Reporter {
   return process.stderr.isTTY ? new BarReporter() : new LineReporter();
@@ -28,10 +36,12 @@ class BarReporter implements Reporter {
   begin(title: string, total: number, done = 0): void {
     this.bars = new MultiBar({
       format: `${title} [{bar}] {percentage}% | {value}/{total} | {rate}/s | {eta_formatted} left`,
-      hideCursor: true,
-      clearOnComplete: false,
+      // Nothing to restore, so that a signal can end the process as usual.
+      hideCursor: false,
+      gracefulExit: false,
       etaBuffer: 50,
     });
+    openBars.add(this.bars);
     this.bar = this.bars.create(total, done, { rate: '–' });
     this.began = performance.now();
     this.doneBefore = done;
@@ -43,7 +53,10 @@ class BarReporter implements Reporter {
   }
 
   end(): void {
-    this.bars?.stop();
+    if (this.bars !== undefined) {
+      this.bars.stop();
+      openBars.delete(this.bars);
+    }
     this.bars = undefined;
     this.bar = undefined;
   }
