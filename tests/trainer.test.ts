@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as tf from '@tensorflow/tfjs-core';
+import type { Engine, Feeds, HostTensor, Program } from '../src/engine/engine.js';
 import { isVisionParameter } from '../src/model/parameters.js';
 import { createTrainer, type Trainer, type TrainingBatch } from '../src/train/trainer.js';
 import {
@@ -74,6 +75,33 @@ test('with dropout both engines agree, and the loss is another than without', as
   const { loss: otherSeed } = await run(onnx, 0.3, 8);
   const { loss: configured } = await run(onnx, true, 7);
   assert.equal(new Set([recorded.loss, without, otherSeed, configured]).size, 4);
+});
+
+test('every step and every site draws dropout factors of its own', async () => {
+  const fed: Feeds[] = [];
+  const listening: Engine = Object.create(onnx, {
+    compile: {
+      value: async (...given: Parameters<Engine['compile']>): Promise<Program> => {
+        const program = await onnx.compile(...given);
+        const run: Program['run'] = (feeds, into) => {
+          fed.push(feeds);
+          return program.run(feeds, into);
+        };
+        return { run, dispose: () => program.dispose() };
+      },
+    },
+  });
+  const model = tinyModel(listening);
+  const trainer = await createTrainer(model, { ...trainerDefaults, dropout: 0.5 });
+  const batch = randomBatch(model.config, 3, 6, 'draws');
+  await takeSteps(trainer, [batch, batch]);
+  const draws = fed.flatMap((feeds) =>
+    Object.entries(feeds)
+      .filter(([name]) => name.startsWith('dropout.'))
+      .map(([, factors]) => (factors as HostTensor).data.slice(0, 60).join()),
+  );
+  assert.equal(draws.length, 2 * 7);
+  assert.equal(new Set(draws).size, draws.length);
 });
 
 for (const engine of engines) {
