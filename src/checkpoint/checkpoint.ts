@@ -88,7 +88,7 @@ export function weightsPath(location: string): string {
   const path = isDirectory(location) ? join(location, checkpointFiles.weights) : location;
   if (existsSync(path)) return path;
   throw new UserError(
-    `${path} does not exist: give a .safetensors file or a checkpoint directory with ${checkpointFiles.weights}`,
+    `${path} does not exist: give a .safetensors or .pt file, or a checkpoint directory with ${checkpointFiles.weights}`,
   );
 }
 

@@ -26,7 +26,10 @@ export const pretrainSchema = z.strictObject({
     .optional()
     .describe('vocab.txt or tokenizer.json; by default vocab.txt in the data folder'),
   output: z.string().describe('folder of the run: checkpoints, logs, the finished model'),
-  weights: z.string().optional().describe('weights to start from; by default random ones'),
+  weights: z
+    .string()
+    .optional()
+    .describe('checkpoint directory, .safetensors or .pt file to start from; by default random weights'),
   contextLength: z.number().int().min(3).default(52).describe('tokens of a text, [CLS] and [SEP] included'),
   seed: z.number().int().min(0).default(0).describe('of initial weights, data order and dropout'),
   engine: z.enum(engineNames).default('onnx').describe('what computes'),

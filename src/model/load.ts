@@ -1,6 +1,8 @@
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { checkpointFiles, floats, isDirectory, weightsPath } from '../checkpoint/checkpoint.js';
+import { readTorchWeights } from '../checkpoint/torch/torchFile.js';
+import { isZip } from '../checkpoint/torch/zip.js';
 import type { Engine } from '../engine/engine.js';
 import { createEngine } from '../engine/select.js';
 import { UserError } from '../errors.js';
@@ -19,7 +21,8 @@ export interface LoadOptions {
 }
 
 /**
- * Loads a model from a .safetensors file or a checkpoint directory. Half-precision weights become float32.
+ * Loads a model from a .safetensors file, a PyTorch checkpoint (.pt) of the reference or a checkpoint directory of
+ * ours. Half-precision weights become float32.
  *
  * @throws UserError if a file is missing, or naming the tensor that is missing, left over or has another shape
  */
@@ -55,7 +58,7 @@ function assemble(
 
 /** The values of all parameters of a config: no tensor of the file may be missing or left over. */
 function readParameters(path: string, config: ModelConfig): Map<string, Float32Array> {
-  const stored = readSafetensors(path);
+  const stored = isZip(path) ? readTorchWeights(path) : readSafetensors(path);
   const values = new Map(
     parameterSpecs(config).map(({ name, shape }) => [name, floats(stored, name, shape, path)] as const),
   );

@@ -1,0 +1,119 @@
+import { closeSync, fstatSync, readSync } from 'node:fs';
+import { UserError } from '../../errors.js';
+import { openForReading, readFully } from '../../io/readFile.js';
+
+/** Where the bytes of an archive's member lie in the file. */
+export interface ZipMember {
+  offset: number;
+  size: number;
+}
+
+const endSignature = 0x06054b50;
+const zip64LocatorSignature = 0x07064b50;
+const zip64EndSignature = 0x06064b50;
+const memberSignature = 0x02014b50;
+const localSignature = 0x04034b50;
+const endLength = 22;
+const maximumComment = 0xffff;
+const maximumDirectory = 256 * 2 ** 20;
+const unset16 = 0xffff;
+const unset32 = 0xffffffff;
+
+/** Whether a file begins as a zip archive does. @throws UserError if it can't be opened */
+export function isZip(path: string): boolean {
+  const file = openForReading(path);
+  try {
+    const start = Buffer.alloc(4);
+    return readSync(file, start, 0, 4, 0) === 4 && start.readUInt32LE(0) === localSignature;
+  } finally {
+    closeSync(file);
+  }
+}
+
+/**
+ * The members of a zip archive by name, from its central directory (zip64 too). Only stored members, as PyTorch
+ * writes them, can be read in place.
+ *
+ * @throws UserError where the file is no such archive or a member lies outside of it
+ */
+export function readZipDirectory(file: number, path: string): Map<string, ZipMember> {
+  const broken = (what: string) => new UserError(`${path} is no readable zip archive: ${what}`);
+  const { size: fileSize } = fstatSync(file);
+  const read = (offset: number, length: number): Buffer => {
+    if (offset < 0 || offset + length > fileSize) throw broken('it is cut off');
+    const bytes = Buffer.alloc(length);
+    readFully(file, offset, bytes, path);
+    return bytes;
+  };
+
+  const directory = findDirectory(read, fileSize, broken);
+  if (directory.size > maximumDirectory) throw broken(`its directory has ${directory.size} bytes`);
+  const bytes = read(directory.offset, directory.size);
+  const members = new Map<string, ZipMember>();
+  for (let at = 0, i = 0; i < directory.count; i++) {
+    if (at + 46 > bytes.length || bytes.readUInt32LE(at) !== memberSignature)
+      throw broken('its directory is damaged');
+    const nameLength = bytes.readUInt16LE(at + 28);
+    const extraLength = bytes.readUInt16LE(at + 30);
+    const next = at + 46 + nameLength + extraLength + bytes.readUInt16LE(at + 32);
+    if (next > bytes.length) throw broken('its directory is damaged');
+    const name = bytes.toString('utf8', at + 46, at + 46 + nameLength);
+    const method = bytes.readUInt16LE(at + 10);
+    if (method !== 0)
+      throw broken(`member ${name} is compressed (method ${method}), PyTorch stores members as they are`);
+    const extra = bytes.subarray(at + 46 + nameLength, at + 46 + nameLength + extraLength);
+    const [size, , header] = wideFields(
+      [bytes.readUInt32LE(at + 24), bytes.readUInt32LE(at + 20), bytes.readUInt32LE(at + 42)],
+      extra,
+    );
+    const local = read(header, 30);
+    if (local.readUInt32LE(0) !== localSignature)
+      throw broken(`member ${name} is not where the directory says`);
+    const offset = header + 30 + local.readUInt16LE(26) + local.readUInt16LE(28);
+    if (offset + size > fileSize) throw broken(`member ${name} is cut off`);
+    members.set(name, { offset, size });
+    at = next;
+  }
+  return members;
+}
+
+type Read = (offset: number, length: number) => Buffer;
+
+function findDirectory(read: Read, fileSize: number, broken: (what: string) => UserError) {
+  const tailLength = Math.min(fileSize, endLength + maximumComment);
+  const tail = read(fileSize - tailLength, tailLength);
+  for (let at = tailLength - endLength; at >= 0; at--) {
+    if (tail.readUInt32LE(at) !== endSignature) continue;
+    const end = {
+      count: tail.readUInt16LE(at + 10),
+      size: tail.readUInt32LE(at + 12),
+      offset: tail.readUInt32LE(at + 16),
+    };
+    if (end.count !== unset16 && end.size !== unset32 && end.offset !== unset32) return end;
+    const locator = read(fileSize - tailLength + at - 20, 20);
+    if (locator.readUInt32LE(0) !== zip64LocatorSignature) return end;
+    const wide = read(Number(locator.readBigUInt64LE(8)), 56);
+    if (wide.readUInt32LE(0) !== zip64EndSignature) throw broken('its zip64 directory is damaged');
+    return {
+      count: Number(wide.readBigUInt64LE(32)),
+      size: Number(wide.readBigUInt64LE(40)),
+      offset: Number(wide.readBigUInt64LE(48)),
+    };
+  }
+  throw broken('it has no directory (is the download complete?)');
+}
+
+/** Replaces fields that are all ones by the 64-bit values of the zip64 extra field, which come in the same order. */
+function wideFields(fields: number[], extra: Buffer): number[] {
+  if (!fields.includes(unset32)) return fields;
+  for (let at = 0; at + 4 <= extra.length; at += 4 + extra.readUInt16LE(at + 2)) {
+    if (extra.readUInt16LE(at) !== 1) continue;
+    let next = at + 4;
+    return fields.map((field) => {
+      if (field !== unset32 || next + 8 > extra.length) return field;
+      next += 8;
+      return Number(extra.readBigUInt64LE(next - 8));
+    });
+  }
+  return fields;
+}

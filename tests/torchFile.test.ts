@@ -1,0 +1,171 @@
+import assert from 'node:assert/strict';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { readTorchWeights } from '../src/checkpoint/torch/torchFile.js';
+import { UserError } from '../src/errors.js';
+import { readSafetensors } from '../src/io/safetensors.js';
+import { loadModel } from '../src/model/load.js';
+import { bytesOf, fixture, temporaryDirectory } from './support.js';
+
+const folder = temporaryDirectory();
+let files = 0;
+
+function write(bytes: Uint8Array): string {
+  const path = join(folder, `${files++}.pt`);
+  writeFileSync(path, bytes);
+  return path;
+}
+
+/** A zip archive of stored members, as torch.save lays it out. */
+function zip(members: Record<string, Uint8Array>): Buffer {
+  const parts: Buffer[] = [];
+  const directory: Buffer[] = [];
+  let offset = 0;
+  for (const [name, data] of Object.entries(members)) {
+    const title = Buffer.from(name);
+    const local = Buffer.alloc(30);
+    local.writeUInt32LE(0x04034b50, 0);
+    local.writeUInt16LE(title.length, 26);
+    const central = Buffer.alloc(46);
+    central.writeUInt32LE(0x02014b50, 0);
+    central.writeUInt32LE(data.length, 20);
+    central.writeUInt32LE(data.length, 24);
+    central.writeUInt16LE(title.length, 28);
+    central.writeUInt32LE(offset, 42);
+    parts.push(local, title, Buffer.from(data));
+    directory.push(central, title);
+    offset += 30 + title.length + data.length;
+  }
+  const central = Buffer.concat(directory);
+  const end = Buffer.alloc(22);
+  end.writeUInt32LE(0x06054b50, 0);
+  end.writeUInt16LE(Object.keys(members).length, 10);
+  end.writeUInt32LE(central.length, 12);
+  end.writeUInt32LE(offset, 16);
+  return Buffer.concat([...parts, central, end]);
+}
+
+const text = (value: string) => {
+  const bytes = Buffer.from(value);
+  return Buffer.concat([Buffer.from([0x8c, bytes.length]), bytes]);
+};
+const tuple = (...items: Buffer[]) => Buffer.concat([Buffer.from('('), ...items, Buffer.from('t')]);
+const integer = (value: number) => {
+  const bytes = Buffer.alloc(5);
+  bytes[0] = 0x4a;
+  bytes.writeInt32LE(value, 1);
+  return bytes;
+};
+const named = (module: string, name: string) => Buffer.from(`c${module}\n${name}\n`);
+
+/** A checkpoint {"weight": tensor} over one storage of float32. */
+function checkpoint(
+  shape: number[],
+  strides: number[],
+  offset: number,
+  values: number[],
+  type = 'FloatStorage',
+): Buffer {
+  const storage = tuple(
+    text('storage'),
+    named('torch', type),
+    text('0'),
+    text('cpu'),
+    integer(values.length),
+  );
+  const tensor = Buffer.concat([
+    named('torch._utils', '_rebuild_tensor_v2'),
+    tuple(
+      Buffer.concat([storage, Buffer.from('Q')]),
+      integer(offset),
+      tuple(...shape.map(integer)),
+      tuple(...strides.map(integer)),
+      Buffer.from([0x89]),
+      Buffer.concat([named('collections', 'OrderedDict'), Buffer.from(')R')]),
+    ),
+    Buffer.from('R'),
+  ]);
+  const pickle = Buffer.concat([
+    Buffer.from([0x80, 2]),
+    Buffer.from('}('),
+    text('weight'),
+    tensor,
+    Buffer.from('u.'),
+  ]);
+  return zip({ 'a/data.pkl': pickle, 'a/data/0': new Uint8Array(Float32Array.from(values).buffer) });
+}
+
+test('the reference’s checkpoints hold what their safetensors twins hold, half precision widened', () => {
+  for (const [name, twin] of [
+    ['init.pt', 'init.safetensors'],
+    ['half.pt', 'half_expected_f32.safetensors'],
+  ]) {
+    const weights = readTorchWeights(fixture('golden', 'vit', name));
+    const expected = readSafetensors(fixture('golden', 'vit', twin));
+    assert.deepEqual([...weights.keys()].sort(), [...expected.keys()].sort());
+    for (const [key, { shape, data }] of expected) {
+      assert.deepEqual(weights.get(key)!.shape, shape);
+      assert.deepEqual(bytesOf(weights.get(key)!.data as Float32Array), bytesOf(data as Float32Array), key);
+    }
+  }
+});
+
+test('a model loads from a .pt file', async () => {
+  const config = fixture('golden', 'vit', 'config.json');
+  const model = await loadModel(fixture('golden', 'vit', 'init.pt'), { config });
+  assert.equal(model.weights.size, 71);
+  await model.dispose();
+});
+
+test('views of a storage: offsets, transposed strides, repeated rows', () => {
+  const read = (...args: Parameters<typeof checkpoint>) => [
+    ...(readTorchWeights(write(checkpoint(...args))).get('weight')!.data as Float32Array),
+  ];
+  const values = [0, 1, 2, 3, 4, 5];
+  assert.deepEqual(read([2, 2], [2, 1], 1, values), [1, 2, 3, 4]);
+  assert.deepEqual(read([3, 2], [1, 3], 0, values), [0, 3, 1, 4, 2, 5]);
+  assert.deepEqual(read([2, 3], [0, 2], 1, values), [1, 3, 5, 1, 3, 5]);
+  assert.deepEqual(read([], [], 4, values), [4]);
+});
+
+test('a pickle that names a function to run is refused by name, and nothing is run', () => {
+  const pickle = Buffer.concat([
+    Buffer.from([0x80, 2]),
+    named('os', 'system'),
+    tuple(text('touch hacked')),
+    Buffer.from('R.'),
+  ]);
+  assert.throws(() => readTorchWeights(write(zip({ 'a/data.pkl': pickle }))), /os\.system/);
+});
+
+test('damaged and foreign files: one clear message each', () => {
+  const golden = readFileSync(fixture('golden', 'vit', 'init.pt'));
+  const cases: [Uint8Array, RegExp][] = [
+    [golden.subarray(0, golden.length - 100), /no directory|cut off/],
+    [zip({ 'a/code/x.py': Buffer.from('1') }), /no data\.pkl/],
+    [zip({ 'a/data.pkl': Buffer.from([0x80, 2, 0x7d]) }), /cut off/],
+    [zip({ 'a/data.pkl': Buffer.from([0x80, 2, 0x49]) }), /opcode 0x49/],
+    [zip({ 'a/data.pkl': Buffer.from([0x80, 2, 0x74]) }), /mark/],
+    [zip({ 'a/data.pkl': Buffer.from([0x80, 2, 0x7d, 0x2e]) }), /no tensors/],
+    [checkpoint([4, 2], [2, 1], 0, [0, 1, 2]), /beyond its storage/],
+    [checkpoint([2], [1], 2, [0, 1, 2]), /beyond its storage/],
+    [checkpoint([2], [1], -1, [0, 1, 2]), /described wrongly/],
+    [checkpoint([1 << 30, 1 << 30], [0, 0], 0, [0]), /beyond|elements/],
+    [checkpoint([1], [1], 0, [0], 'ComplexFloatStorage'), /ComplexFloatStorage/],
+  ];
+  for (const [bytes, message] of cases) {
+    assert.throws(
+      () => readTorchWeights(write(bytes)),
+      (error) => error instanceof UserError && message.test(error.message),
+      String(message),
+    );
+  }
+});
+
+test('every truncation of a checkpoint is an error of ours', () => {
+  const whole = checkpoint([2], [1], 0, [1, 2]);
+  for (let length = 0; length < whole.length; length++) {
+    assert.throws(() => readTorchWeights(write(whole.subarray(0, length))), UserError, `${length} bytes`);
+  }
+});
