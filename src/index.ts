@@ -1,4 +1,5 @@
 export { UserError } from './errors.js';
+export { preprocessImage } from './image/preprocess.js';
 export { loadModelConfig, type ModelConfig } from './model/config.js';
 export { type LoadOptions, loadModel } from './model/load.js';
 export { Model } from './model/model.js';

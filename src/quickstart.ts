@@ -1,4 +1,4 @@
-import { existsSync, rmSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { resolveSettings } from './config/options.js';
 import { pretrainSchema } from './config/pretrain.js';
@@ -35,10 +35,10 @@ export async function quickstart(
   shouldStop: () => boolean,
 ): Promise<{ report: string; evaluation: SplitEvaluation } | undefined> {
   const data = join(output, 'data');
-  if (!existsSync(join(data, 'emoji.json'))) await buildData(data, reporter);
-
   const run = new RunDirectory(join(output, 'run'));
   const config = resolveSettings(pretrainSchema, configFile, { data, output: run.path });
+  if (!existsSync(join(data, 'emoji.json'))) await buildData(data, reporter);
+
   const directory = await pretrain(config, { stages: [1, 2], reporter, shouldStop });
   if (directory === undefined) return undefined;
 
@@ -77,8 +77,6 @@ export async function quickstart(
 export const quickstartConfig = join(packageRoot, 'configs', 'pretrain', 'emoji.yaml');
 
 async function buildData(directory: string, reporter: Reporter): Promise<void> {
-  // Without its summary, the last file written, the folder is what an interrupted build left.
-  rmSync(directory, { recursive: true, force: true });
   let began = false;
   await buildEmojiDataset(directory, {
     onProgress: (done, total) => {

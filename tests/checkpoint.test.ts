@@ -160,7 +160,7 @@ test('weights that do not fit are refused by name', async () => {
 test('what is missing is named, with what to give', async () => {
   const user = (message: RegExp) => ({ name: 'UserError', message });
   const nowhere = join(folder, 'nowhere');
-  await assert.rejects(loadModel(nowhere), user(/nowhere does not exist: give a \.safetensors file or a/));
+  await assert.rejects(loadModel(nowhere), user(/nowhere does not exist: give a \.safetensors or \.pt file/));
   const bare = join(folder, 'bare');
   mkdirSync(bare);
   await assert.rejects(loadModel(bare), user(/model\.safetensors does not exist/));

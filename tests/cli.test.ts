@@ -1,5 +1,14 @@
 import assert from 'node:assert/strict';
-import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -134,6 +143,40 @@ test('eval-retrieval says what it needs, and evaluates a checkpoint', async () =
     .trim()
     .split('\n');
   assert.ok(lines.every((line) => JSON.parse(line).image_ids.length === 10));
+});
+
+test('folders that hold something else are left alone', async () => {
+  const output = join(folder, 'mine');
+  mkdirSync(join(output, 'data'), { recursive: true });
+  writeFileSync(join(output, 'data', 'precious.txt'), 'mine');
+  await assertComplaint(runCli(['quickstart', '--output', output]), /not empty/);
+  await assertComplaint(runCli(['data', 'emoji', '--out', join(output, 'data')]), /not empty/);
+  await assertComplaint(pretrain(settings({ output: join(output, 'data') })).result, /holds no run/);
+  assert.deepEqual(readdirSync(join(output, 'data')), ['precious.txt']);
+});
+
+test('a vocabulary or context that is larger than the model is refused before anything is computed', async () => {
+  const { result } = pretrain(settings(), '--context-length', '100');
+  await assertComplaint(result, /contextLength 100 exceeds the model's 64 positions/);
+});
+
+test('a run in which nothing would be trained says so', async () => {
+  const none = stage.replace('epochs: 1', 'epochs: 0');
+  await assertComplaint(pretrain(settings({ stage1: none, stage2: none })).result, /nothing to train/);
+});
+
+test('without a config, what is missing is named by its flags', async () => {
+  await assertComplaint(
+    runCli(['pretrain', '--model', 'tiny']),
+    /--data/,
+    /--stage1\.epochs/,
+    /--stage2\.batch-size/,
+  );
+});
+
+test('a reader that ends early ends the command without a stack trace', async () => {
+  const { stderr } = await runCli(['pretrain', '--help'], (child) => child.stdout?.destroy());
+  assert.equal(stderr, '');
 });
 
 test('help lists the commands, and every setting with its default', async () => {

@@ -80,7 +80,7 @@ test('what is wrong in the file is told with file and line', () => {
   refuses(`${complete}  momentum: 4\n`, /settings\.yaml:4: stage1\.momentum: there is no such setting/);
   refuses('\nmodel: tiny\nstage1: {}\n', /settings\.yaml:3: stage1\.epochs: is missing, expected number/);
   refuses('model: tiny\nstage1: 4\n', /settings\.yaml:2: stage1: expected object/);
-  refuses('model: tiny\n', /settings\.yaml:1: stage1: is missing/);
+  refuses('model: tiny\n', /settings\.yaml:1: stage1\.epochs: is missing, expected number/);
   refuses('seed: -1\nmodel: 3\nstage1: {epochs: 1}\n', /:2: model: expected string.*\n.*:1: seed: /);
 });
 
@@ -94,7 +94,7 @@ test('what is wrong in a flag is told with the flag', () => {
   refuses(complete, /--stage1\.dropout: expected boolean/, '--stage1.dropout', 'maybe');
   refuses(complete, /--engine: expected one of "onnx"\|"tfjs"/, '--engine', 'torch');
   const missing = () => resolveSettings(schema, undefined, parseFlags('--model', 'tiny', '--seed', '1'));
-  assert.throws(missing, { name: 'UserError', message: /stage1: is missing/ });
+  assert.throws(missing, { name: 'UserError', message: /stage1\.epochs: is missing, expected number \(flag --stage1\.epochs\)/ });
 });
 
 test('a file that is no settings file is refused', () => {

@@ -1,8 +1,8 @@
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { existsSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import type { Moments } from '../engine/engine.js';
 import { UserError } from '../errors.js';
-import { syncDirectory, writeFileAtomic } from '../io/atomic.js';
+import { writeDirectoryAtomic, writeFileAtomic } from '../io/atomic.js';
 import { readSafetensors, type StoredTensor, writeSafetensors } from '../io/safetensors.js';
 import type { ModelConfig } from '../model/config.js';
 
@@ -28,15 +28,9 @@ export interface CheckpointContent {
   state?: object;
 }
 
-/**
- * Writes a checkpoint directory: all files into a temporary sibling, flushed, which is then renamed. A directory of
- * that name is replaced.
- */
+/** Writes a checkpoint directory, whole or not at all. A directory of that name is replaced. */
 export function writeCheckpoint(directory: string, content: CheckpointContent): void {
-  const temporary = `${directory}.${process.pid}.tmp`;
-  rmSync(temporary, { recursive: true, force: true });
-  mkdirSync(temporary, { recursive: true });
-  try {
+  writeDirectoryAtomic(directory, (temporary) => {
     const file = (name: string) => join(temporary, name);
     writeSafetensors(file(checkpointFiles.weights), content.weights);
     writeText(file(checkpointFiles.config), JSON.stringify(content.config, null, 1));
@@ -52,16 +46,7 @@ export function writeCheckpoint(directory: string, content: CheckpointContent): 
     if (content.state !== undefined) {
       writeText(file(checkpointFiles.state), JSON.stringify(content.state, null, 1));
     }
-    // Moved away before it is deleted: half of a checkpoint must not be found under its name.
-    const replaced = `${directory}.replaced.${process.pid}.tmp`;
-    if (existsSync(directory)) renameSync(directory, replaced);
-    renameSync(temporary, directory);
-    syncDirectory(dirname(directory));
-    rmSync(replaced, { recursive: true, force: true });
-  } catch (error) {
-    rmSync(temporary, { recursive: true, force: true });
-    throw error;
-  }
+  });
 }
 
 /** Reads AdamW's moments back into a trainer's. @throws UserError naming the tensor that does not fit. */
@@ -87,6 +72,10 @@ export function readState(directory: string): unknown {
 export function weightsPath(location: string): string {
   const path = isDirectory(location) ? join(location, checkpointFiles.weights) : location;
   if (existsSync(path)) return path;
+  const finished = join(location, 'model');
+  if (existsSync(join(finished, checkpointFiles.weights))) {
+    throw new UserError(`${location} is the folder of a run: its finished model is ${finished}`);
+  }
   throw new UserError(
     `${path} does not exist: give a .safetensors or .pt file, or a checkpoint directory with ${checkpointFiles.weights}`,
   );

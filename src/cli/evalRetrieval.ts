@@ -16,6 +16,7 @@ import {
 import { type DirectionResult, evaluateRetrieval } from '../eval/retrieval.js';
 import { evaluateSplit } from '../eval/split.js';
 import { createReporter, type Reporter } from '../io/terminal.js';
+import { requireFit } from '../model/config.js';
 import { loadModel } from '../model/load.js';
 import { Tokenizer } from '../text/tokenizer.js';
 
@@ -70,7 +71,9 @@ async function fromModel(config: EvalRetrievalConfig, reporter: Reporter): Promi
   const tokenizer = Tokenizer.fromFile(vocabulary ?? beside);
   const dataset = openDataset(data, config.split, reporter.line);
   const model = await loadModel(weights, { config: config.modelConfig, engine, provider });
+  reporter.line(`${model.engine.description}, ${model.parameterCount.toLocaleString('en')} parameters`);
   try {
+    requireFit(tokenizer, model.config, config.contextLength);
     return await evaluateSplit(model, dataset, tokenizer, config, reporter);
   } finally {
     await model.dispose();

@@ -24,15 +24,21 @@ export async function main(argv: readonly string[]): Promise<void> {
     .addCommand(pretrainCommand())
     .addCommand(evalRetrievalCommand())
     .addCommand(dataCommand());
+  // A reader that has seen enough (`| head`) ends the command, as it ends other programs.
+  process.stdout.on('error', () => process.exit(141));
   try {
     await program.parseAsync(argv);
   } catch (error) {
     closeBars();
     const debug = program.opts<{ debug?: boolean }>().debug === true;
-    const unexpected =
-      error instanceof UserError ? '' : ' (unexpected: please report it; --debug shows where)';
+    const unexpected = isForeseen(error) ? '' : ' (unexpected: please report it; --debug shows where)';
     process.stderr.write(`error: ${messageOf(error)}${unexpected}\n`);
     if (debug && error instanceof Error) process.stderr.write(`${error.stack}\n`);
     process.exitCode = 1;
   }
+}
+
+/** A mistake in what was given, or the system's own refusal (no such folder, no permission, no space). */
+function isForeseen(error: unknown): boolean {
+  return error instanceof UserError || (error instanceof Error && 'syscall' in error);
 }

@@ -38,6 +38,7 @@ export function resolveSettings<S extends z.ZodObject>(
 ): z.infer<S> {
   const source = file === undefined ? undefined : readYaml(file);
   const values: unknown = structuredClone(source?.values ?? {});
+  fillSections(schema, values as Record<string, unknown>);
   const fromFlags = new Set<string>();
   for (const { path, schema: kind } of settings(schema)) {
     const flag = flags[attribute(path)];
@@ -111,6 +112,13 @@ function settings(schema: z.ZodObject, prefix: string[] = []): Setting[] {
     if (inner instanceof z.ZodObject) return settings(inner, path);
     return [{ path, schema: inner, description: text ?? '', defaultValue }];
   });
+}
+
+/** Gives missing sections an empty object, so that complaints name the settings in them. */
+function fillSections(schema: z.ZodObject, values: Record<string, unknown>): void {
+  for (const [name, field] of Object.entries(schema.shape)) {
+    if (field instanceof z.ZodObject) values[name] ??= {};
+  }
 }
 
 function placeholder(schema: z.ZodType): string {

@@ -48,6 +48,7 @@ export type StageConfig = PretrainConfig['stage1'];
 
 /** Settings that change how a run proceeds, not what comes out of it: a resumed run may differ in them. */
 export const operationalSettings: readonly (keyof PretrainConfig)[] = [
+  'output',
   'workers',
   'readAhead',
   'logEverySteps',

@@ -1,7 +1,7 @@
-import { mkdirSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, mkdirSync, readdirSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { UserError } from '../errors.js';
-import { writeFileAtomic } from '../io/atomic.js';
+import { writeDirectoryAtomic, writeFileAtomic } from '../io/atomic.js';
 import { prepareCaption } from '../text/tokenizer.js';
 import { buildVocabulary } from '../text/vocabulary.js';
 import {
@@ -84,6 +84,9 @@ export async function buildEmojiDataset(
   if (!emojiStyles.includes(testStyle)) {
     throw new UserError(`art style '${testStyle}': expected one of ${emojiStyles.join(', ')}`);
   }
+  if (existsSync(directory) && readdirSync(directory).length > 0) {
+    throw new UserError(`${directory} is not empty: name another folder, or delete this one`);
+  }
   checkEmojiPackages();
   const { emoji: all, source: captions } = readEmoji();
   const emoji = all.slice(0, limit);
@@ -114,35 +117,36 @@ export async function buildEmojiDataset(
     { maxSize: maxVocabularySize, minFrequency: 2 },
   );
 
-  mkdirSync(directory, { recursive: true });
-  // Its presence tells that the folder is complete.
-  rmSync(join(directory, 'emoji.json'), { force: true });
-  const summary: EmojiSummary = {
-    name: 'Emoji-CN',
-    description:
-      'Pictures of emoji in four art styles with Chinese captions. Split train: three styles, captions "label" and ' +
-      '"label，tag，tag". Split test: the style held out, caption "label", emoji that train has in other styles. ' +
-      'PNG, RGB on white. Skin tones are left out. Image id: 10 × position in emojibase + number of the style ' +
-      "below, from 0; emoji with the same picture share the first one's. Text id: 10 × position + number of the caption.",
-    size,
-    testStyle,
-    splits: {
-      train: writeSplit(directory, 'train', trainTexts, training),
-      test: writeSplit(directory, 'test', testTexts, [test]),
-    },
-    testedEmojiByTrainingStyles: count(tested.map((one) => trainingIds(one).length)),
-    vocabularySize: vocabulary.length,
-    styles: styles.map(({ style, source }, i) => ({
-      ...source,
-      split: style === testStyle ? 'test' : 'train',
-      pictures: rendered[i].idOf.size,
-      distinct: rendered[i].images.size,
-    })),
-    captions,
-  };
-  writeText(join(directory, 'vocab.txt'), `${vocabulary.join('\n')}\n`);
-  writeText(join(directory, 'emoji.json'), `${JSON.stringify(summary, null, 2)}\n`);
-  return summary;
+  mkdirSync(dirname(directory), { recursive: true });
+  let summary: EmojiSummary | undefined;
+  writeDirectoryAtomic(directory, (folder) => {
+    summary = {
+      name: 'Emoji-CN',
+      description:
+        'Pictures of emoji in four art styles with Chinese captions. Split train: three styles, captions "label" and ' +
+        '"label，tag，tag". Split test: the style held out, caption "label", emoji that train has in other styles. ' +
+        'PNG, RGB on white. Skin tones are left out. Image id: 10 × position in emojibase + number of the style ' +
+        "below, from 0; emoji with the same picture share the first one's. Text id: 10 × position + number of the caption.",
+      size,
+      testStyle,
+      splits: {
+        train: writeSplit(folder, 'train', trainTexts, training),
+        test: writeSplit(folder, 'test', testTexts, [test]),
+      },
+      testedEmojiByTrainingStyles: count(tested.map((one) => trainingIds(one).length)),
+      vocabularySize: vocabulary.length,
+      styles: styles.map(({ style, source }, i) => ({
+        ...source,
+        split: style === testStyle ? 'test' : 'train',
+        pictures: rendered[i].idOf.size,
+        distinct: rendered[i].images.size,
+      })),
+      captions,
+    };
+    writeText(join(folder, 'vocab.txt'), `${vocabulary.join('\n')}\n`);
+    writeText(join(folder, 'emoji.json'), `${JSON.stringify(summary, null, 2)}\n`);
+  });
+  return summary!;
 }
 
 /** The label, and the label with the tags where there are any. */

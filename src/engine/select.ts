@@ -26,10 +26,15 @@ export async function createEngine(
 ): Promise<Engine> {
   switch (name) {
     case 'auto':
-      return (await seesGpu()) ? createEngine('tfjs', provider, warn) : createEngine('onnx', provider, warn);
+      return createEngine((await seesGpu()) ? 'tfjs' : 'onnx', provider, warn);
     case 'onnx':
       return OnnxEngine.start(provider);
     case 'tfjs':
+      if (provider !== 'cpu') {
+        throw new UserError(
+          `provider '${provider}' is one of the onnx engine; TensorFlow.js uses what is installed`,
+        );
+      }
       return new TfjsEngine(await loadBackend(warn));
     default:
       throw new UserError(`unknown engine '${name}', expected one of ${engineNames.join(', ')}`);

@@ -1,4 +1,13 @@
-import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  rmSync,
+  writeSync,
+} from 'node:fs';
 import { dirname } from 'node:path';
 
 /** Writes bytes or text at the end of the open temporary file. */
@@ -27,6 +36,28 @@ export function writeFileAtomic(path: string, write: (append: Append) => void): 
     throw error;
   }
   syncDirectory(dirname(path));
+}
+
+/**
+ * Writes a directory so that its name always holds all of it: `write` fills a temporary sibling, which is then
+ * renamed. A directory of that name is replaced. When `write` throws, nothing changes.
+ */
+export function writeDirectoryAtomic(directory: string, write: (temporary: string) => void): void {
+  const temporary = `${directory}.${process.pid}.tmp`;
+  rmSync(temporary, { recursive: true, force: true });
+  mkdirSync(temporary, { recursive: true });
+  try {
+    write(temporary);
+    // Moved away before it is deleted: half of it must not be found under its name.
+    const replaced = `${directory}.replaced.${process.pid}.tmp`;
+    if (existsSync(directory)) renameSync(directory, replaced);
+    renameSync(temporary, directory);
+    syncDirectory(dirname(directory));
+    rmSync(replaced, { recursive: true, force: true });
+  } catch (error) {
+    rmSync(temporary, { recursive: true, force: true });
+    throw error;
+  }
 }
 
 /** Flushes a directory's entries, so that a rename survives a power cut (a no-op where the system can't). */

@@ -14,7 +14,7 @@ export const modelConfigSchema = z
   .strictObject({
     embed_dim: size.describe('width of the joint embedding'),
     image_resolution: size.describe('side of the input image in pixels'),
-    vision_layers: z.union([size, z.array(size).length(4)]).describe('transformer blocks of the ViT'),
+    vision_layers: size.describe('transformer blocks of the ViT'),
     vision_width: size.describe('width of the ViT'),
     vision_patch_size: size.describe('side of a patch in pixels'),
     vision_head_width: size.default(64).describe('width of one attention head of the ViT'),
@@ -78,14 +78,33 @@ export function loadModelConfig(nameOrPath: string, defaults: { vocabSize?: numb
 
 /** Checks a parsed config. @throws UserError naming the source and every wrong field. */
 export function parseModelConfig(content: unknown, source: string): ModelConfig {
-  const result = modelConfigSchema.safeParse(content);
-  if (!result.success) throw new UserError(`model config ${source}: ${explainIssues(result.error)}`);
-  if (Array.isArray(result.data.vision_layers)) {
+  if (isRecord(content) && Array.isArray(content.vision_layers)) {
     throw new UserError(
       `model config ${source}: ResNet image towers (a list in vision_layers) are not supported yet`,
     );
   }
+  const result = modelConfigSchema.safeParse(content);
+  if (!result.success) throw new UserError(`model config ${source}: ${explainIssues(result.error)}`);
   return result.data;
+}
+
+/**
+ * Checks that a model can take what a tokenizer makes.
+ *
+ * @throws UserError where the vocabulary or the context is larger than the model's tables
+ */
+export function requireFit(
+  tokenizer: { vocabularySize: number },
+  config: ModelConfig,
+  contextLength: number,
+): void {
+  const { vocab_size: pieces, text_max_position_embeddings: positions } = config;
+  if (tokenizer.vocabularySize > pieces) {
+    throw new UserError(`the vocabulary has ${tokenizer.vocabularySize} pieces, the model only ${pieces}`);
+  }
+  if (contextLength > positions) {
+    throw new UserError(`contextLength ${contextLength} exceeds the model's ${positions} positions`);
+  }
 }
 
 function composeTowers(vision: string, text: string, source: string): ModelConfig {

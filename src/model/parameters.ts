@@ -61,7 +61,7 @@ function visionParameters(config: ModelConfig): ParameterSpec[] {
   const { vision_width: width, vision_patch_size: patch, embed_dim: embed } = config;
   const tokens = (config.image_resolution / patch) ** 2 + 1;
   const scale = normal(width ** -0.5);
-  const blocks = Array.from({ length: config.vision_layers as number }, (_, i) => {
+  const blocks = Array.from({ length: config.vision_layers }, (_, i) => {
     const block = `visual.transformer.resblocks.${i}`;
     return [
       {

@@ -22,7 +22,7 @@ export function encodeImage(config: ModelConfig, weights: Weights, pixels: Tenso
   const { vision_patch_size: patch, vision_width: width, vision_head_width: headWidth } = config;
   const grid = config.image_resolution / patch;
   const tokens = grid * grid + 1;
-  const layers = config.vision_layers as number;
+  const layers = config.vision_layers;
 
   const patches = tf.reshape(patchRows(pixels as Tensor4D, patch, grid), [
     batch * grid * grid,

@@ -1,4 +1,4 @@
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { type CheckpointContent, restoreMoments, writeCheckpoint } from '../checkpoint/checkpoint.js';
 import { operationalSettings, type PretrainConfig, type StageConfig } from '../config/pretrain.js';
 import { openDataset, type PairDataset } from '../data/dataset.js';
@@ -7,7 +7,7 @@ import { createEngine } from '../engine/select.js';
 import { UserError } from '../errors.js';
 import { encodeImages } from '../eval/encode.js';
 import type { Reporter } from '../io/terminal.js';
-import { loadModelConfig } from '../model/config.js';
+import { loadModelConfig, requireFit } from '../model/config.js';
 import { createModel, readWeightsInto } from '../model/load.js';
 import type { Model } from '../model/model.js';
 import { Tokenizer } from '../text/tokenizer.js';
@@ -35,20 +35,14 @@ export async function pretrain(
   options: PretrainOptions,
 ): Promise<string | undefined> {
   const { reporter } = options;
-  const tokenizer = Tokenizer.fromFile(config.vocabulary ?? join(config.data, 'vocab.txt'));
-  const modelConfig = loadModelConfig(config.model, { vocabSize: tokenizer.vocabularySize });
-  if (tokenizer.vocabularySize > modelConfig.vocab_size) {
-    throw new UserError(
-      `the vocabulary has ${tokenizer.vocabularySize} pieces, model '${config.model}' only ${modelConfig.vocab_size}`,
-    );
-  }
-  if (config.contextLength > modelConfig.text_max_position_embeddings) {
-    throw new UserError(
-      `contextLength ${config.contextLength} exceeds the model's ${modelConfig.text_max_position_embeddings} positions`,
-    );
+  if (options.stages.every((stage) => settingsOf(config, stage).epochs === 0)) {
+    throw new UserError('nothing to train: epochs is 0 in every stage');
   }
   const dataset = openDataset(config.data, config.split, reporter.line);
   reporter.line(`${config.data} ${config.split}: ${dataset.pairCount} pairs, ${dataset.imageCount} images`);
+  const tokenizer = Tokenizer.fromFile(config.vocabulary ?? join(config.data, 'vocab.txt'));
+  const modelConfig = loadModelConfig(config.model, { vocabSize: tokenizer.vocabularySize });
+  requireFit(tokenizer, modelConfig, config.contextLength);
   const engine = await createEngine(config.engine, config.provider, reporter.line);
   const model = createModel(modelConfig, engine, config.seed);
   if (config.weights !== undefined) readWeightsInto(model, config.weights);
@@ -83,10 +77,14 @@ interface StageContext extends PretrainOptions {
   run: RunDirectory;
 }
 
+function settingsOf(config: PretrainConfig, stage: 1 | 2): StageConfig {
+  return stage === 1 ? config.stage1 : config.stage2;
+}
+
 /** Runs one stage to its end, from its newest checkpoint if it has one. @returns false if it was stopped. */
 async function runStage(stage: 1 | 2, context: StageContext): Promise<boolean> {
   const { config, model, tokenizer, run, reporter, shouldStop } = context;
-  const settings = stage === 1 ? config.stage1 : config.stage2;
+  const settings = settingsOf(config, stage);
   if (settings.epochs === 0) return true;
   const later = stage === 1 ? run.latest(2) : undefined;
   if (later !== undefined) return true;
@@ -114,6 +112,14 @@ async function runStage(stage: 1 | 2, context: StageContext): Promise<boolean> {
     const resumed = run.latest(stage);
     const start = resumed ?? (stage === 2 ? run.latest(1) : undefined);
     if (start !== undefined) readWeightsInto(model, start.path);
+    else if (stage === 2 && config.weights === undefined) {
+      reporter.line('stage 2 starts from random weights: there is no checkpoint of stage 1 here');
+    }
+    if (settings.warmupSteps >= totalSteps) {
+      reporter.line(
+        `stage ${stage} never leaves its warm-up: ${settings.warmupSteps} steps of it, ${totalSteps} in all`,
+      );
+    }
     if (resumed?.position.step === totalSteps) {
       finish(context, resumed.position);
       return true;
@@ -241,10 +247,18 @@ function checkpointContent({ model, tokenizer }: StageContext): CheckpointConten
   return { weights, config: model.config, vocabulary: tokenizer.vocabulary };
 }
 
-/** The settings that the outcome depends on. */
+/** The settings that the outcome depends on; a folder is the same one however it is written. */
 function outcomeSettings(config: PretrainConfig): Record<string, unknown> {
   const operational = new Set<string>(operationalSettings);
+  const absolute = (path: string | undefined) => (path === undefined ? undefined : resolve(path));
+  const { data, vocabulary, weights } = config;
+  const outcome = {
+    ...config,
+    data: resolve(data),
+    vocabulary: absolute(vocabulary),
+    weights: absolute(weights),
+  };
   return Object.fromEntries(
-    Object.entries(config).filter(([name, value]) => value !== undefined && !operational.has(name)),
+    Object.entries(outcome).filter(([name, value]) => value !== undefined && !operational.has(name)),
   );
 }

@@ -180,9 +180,26 @@ export class Trainer {
  * Prepares a model for training: compiles the training step and allocates AdamW's moments.
  *
  * @param options learningRate, warmupSteps and totalSteps, and what should differ from the reference's defaults
+ * @throws RangeError for a hyper-parameter that is no number, or a dropout rate of 1 or more
  */
 export function createTrainer(model: Model, options: Schedule & Partial<TrainerOptions>): Promise<Trainer> {
-  return Trainer.create(model, { ...defaults, ...options });
+  const complete = { ...defaults, ...options };
+  for (const name of [
+    'learningRate',
+    'warmupSteps',
+    'totalSteps',
+    'weightDecay',
+    'beta1',
+    'beta2',
+    'epsilon',
+  ] as const) {
+    if (!Number.isFinite(complete[name]))
+      throw new RangeError(`${name} is ${complete[name]}, expected a number`);
+  }
+  if (typeof complete.dropout === 'number' && !(complete.dropout >= 0 && complete.dropout < 1)) {
+    throw new RangeError(`dropout is ${complete.dropout}, expected a rate from 0 to below 1`);
+  }
+  return Trainer.create(model, complete);
 }
 
 function pixelsOf({ pixels }: TrainingBatch): Float32Array {

@@ -7,8 +7,6 @@ import { PickleGlobal, PickleObject, type PickleValue, unpickle } from './pickle
 import { readZipDirectory, type ZipMember } from './zip.js';
 
 const maximumPickle = 256 * 2 ** 20;
-/** A view with strides of 0 can name more elements than its storage has. */
-const maximumElements = 2 ** 31;
 
 interface StorageKind {
   dtype: StoredTensor['dtype'];
@@ -150,7 +148,12 @@ function readTensor(
   const { kind, member } = storage;
   const count = shape.reduce((product, size) => product * size, 1);
   const last = shape.reduce((sum, size, axis) => sum + (size - 1) * strides[axis], offset);
-  if (count > maximumElements) throw new UserError(`${where}: shape [${shape}] has too many elements`);
+  // A view with strides of 0 could name far more elements than its storage has.
+  if (count * kind.bytes > member.size) {
+    throw new UserError(
+      `${where}: shape [${shape}] has more elements than its storage of ${member.size} bytes`,
+    );
+  }
   if (!Number.isSafeInteger(last) || (count > 0 && (last + 1) * kind.bytes > member.size)) {
     throw new UserError(`${where}: shape [${shape}] reaches beyond its storage of ${member.size} bytes`);
   }
