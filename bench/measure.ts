@@ -27,12 +27,12 @@ export interface Measurement {
 }
 
 /** The vocabulary of a model whose config leaves it to the data. */
-const smallVocabulary = 2000;
+const SMALL_VOCABULARY = 2000;
 
 /** Times a model with random weights on random pixels and texts that fill the context. */
 export async function measure(workload: Workload): Promise<Measurement[]> {
   const { batchSize, contextLength } = workload;
-  const config = loadModelConfig(workload.model, { vocabSize: smallVocabulary });
+  const config = loadModelConfig(workload.model, { vocabSize: SMALL_VOCABULARY });
   const engine = await createEngine(workload.engine, workload.provider);
   const model = createModel(config, engine, 0);
   const random = new Random(0, 'bench');

@@ -18,8 +18,8 @@ import { pretrain } from './train/pretrain.js';
 import { RunDirectory } from './train/runDirectory.js';
 
 /** Queries that the report shows, and pictures for each. */
-const shownQueries = 20;
-const shownPictures = 10;
+const SHOWN_QUERIES = 20;
+const SHOWN_PICTURES = 10;
 
 /**
  * The main job on embedded data: builds Emoji-CN, pretrains a small model in both stages, evaluates it on an art
@@ -96,10 +96,10 @@ function sampleQueries(
 ): PretrainReport['queries'] {
   const shuffled = new Random(0, 'report queries').shuffle(Int32Array.from(texts.keys()));
   const rowOf = new Map(imageIds.map((id, row) => [id, row]));
-  return Array.from(shuffled.subarray(0, shownQueries), (query) => {
+  return Array.from(shuffled.subarray(0, SHOWN_QUERIES), (query) => {
     const feature = textFeatures.subarray(query * dimension, (query + 1) * dimension);
     const trueRows = texts[query].imageIds.map((id) => rowOf.get(id)!);
-    const { indices } = topK(feature, imageFeatures, dimension, shownPictures);
+    const { indices } = topK(feature, imageFeatures, dimension, SHOWN_PICTURES);
     return {
       text: texts[query].text,
       rankOfTrue: rankOfBestTrue(feature, imageFeatures, dimension, trueRows),

@@ -94,7 +94,10 @@ test('what is wrong in a flag is told with the flag', () => {
   refuses(complete, /--stage1\.dropout: expected boolean/, '--stage1.dropout', 'maybe');
   refuses(complete, /--engine: expected one of "onnx"\|"tfjs"/, '--engine', 'torch');
   const missing = () => resolveSettings(schema, undefined, parseFlags('--model', 'tiny', '--seed', '1'));
-  assert.throws(missing, { name: 'UserError', message: /stage1\.epochs: is missing, expected number \(flag --stage1\.epochs\)/ });
+  assert.throws(missing, {
+    name: 'UserError',
+    message: /stage1\.epochs: is missing, expected number \(flag --stage1\.epochs\)/,
+  });
 });
 
 test('a file that is no settings file is refused', () => {

@@ -63,7 +63,7 @@ class BarReporter implements Reporter {
 }
 
 /** Seconds without a line after which progress is told. */
-const quietSeconds = 10;
+const QUIET_SECONDS = 10;
 
 class LineReporter implements Reporter {
   private title = '';
@@ -82,7 +82,7 @@ class LineReporter implements Reporter {
   }
 
   advance(done: number): void {
-    if (performance.now() - this.lastLine > quietSeconds * 1000)
+    if (performance.now() - this.lastLine > QUIET_SECONDS * 1000)
       this.line(`${this.title}: ${done}/${this.total}`);
   }
 

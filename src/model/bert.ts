@@ -12,10 +12,10 @@ import {
 } from '../nn/layers.js';
 import type { ModelConfig } from './config.js';
 
-const epsilon = 1e-12;
-const paddingId = 0;
+const EPSILON = 1e-12;
+const PADDING_ID = 0;
 /** What the reference adds to the scores of padding; its exponential is zero in float32. */
-const maskedScore = -10000;
+const MASKED_SCORE = -10000;
 
 /** A place where training drops values: factors of this shape (0, or 1 / (1 − rate)) are fed under this name. */
 export interface DropoutSite {
@@ -72,8 +72,8 @@ export function encodeText(
 ): Tensor2D {
   const [batch, length] = ids.shape;
   const layers = config.text_num_hidden_layers;
-  const isToken = tf.cast(tf.notEqual(ids, tf.scalar(paddingId, 'int32')), 'float32');
-  const mask = tf.reshape(tf.mul(tf.sub(1, isToken), maskedScore), [batch, 1, 1, length]);
+  const isToken = tf.cast(tf.notEqual(ids, tf.scalar(PADDING_ID, 'int32')), 'float32');
+  const mask = tf.reshape(tf.mul(tf.sub(1, isToken), MASKED_SCORE), [batch, 1, 1, length]);
   let x = drop(embed(config, weights, ids), dropout['dropout.embeddings']);
   for (let i = 0; i < layers; i++) x = layer(config, weights, i, x, length, mask, dropout, i === layers - 1);
   return tf.matMul(x, weights.text_projection as Tensor2D);
@@ -88,7 +88,7 @@ function embed(config: ModelConfig, weights: Weights, ids: Tensor): Tensor2D {
   const positions = tf.slice(table('position'), [0, 0], [length, width]);
   const type = tf.slice(table('token_type'), [0, 0], [1, width]);
   const sum = tf.add(words, tf.add(positions, type));
-  const normal = layerNormLayer(weights, 'bert.embeddings.LayerNorm', sum, epsilon);
+  const normal = layerNormLayer(weights, 'bert.embeddings.LayerNorm', sum, EPSILON);
   return tf.reshape(normal, [batch * length, width]);
 }
 
@@ -112,7 +112,7 @@ function layer(
       linearLayer(weights, `${name}.${part}.dense`, rows),
       dropout[`dropout.${index}.${site}`],
     );
-    return layerNormLayer(weights, `${name}.${part}.LayerNorm`, tf.add<Tensor2D>(update, residual), epsilon);
+    return layerNormLayer(weights, `${name}.${part}.LayerNorm`, tf.add<Tensor2D>(update, residual), EPSILON);
   };
 
   const queried = classTokenOnly ? firstTokens(x, length) : x;

@@ -11,7 +11,7 @@ import {
 } from '../nn/layers.js';
 import type { ModelConfig } from './config.js';
 
-const epsilon = 1e-5;
+const EPSILON = 1e-5;
 
 /**
  * The ViT image tower: pixels [batch, 3, resolution, resolution] → features [batch, embed_dim], not normalised.
@@ -37,7 +37,7 @@ export function encodeImage(config: ModelConfig, weights: Weights, pixels: Tenso
   const classToken = tf.reshape(weights['visual.class_embedding'], [1, 1, width]);
   let x: Tensor = tf.concat([expand(classToken, [batch, 1, width]), embedded], 1);
   x = tf.add(x, weights['visual.positional_embedding']);
-  let rows = tf.reshape(layerNormLayer(weights, 'visual.ln_pre', x, epsilon), [
+  let rows = tf.reshape(layerNormLayer(weights, 'visual.ln_pre', x, EPSILON), [
     batch * tokens,
     width,
   ]) as Tensor2D;
@@ -46,7 +46,7 @@ export function encodeImage(config: ModelConfig, weights: Weights, pixels: Tenso
     rows = residualBlock(weights, block, rows, tokens, width / headWidth, i === layers - 1);
   }
   return tf.matMul(
-    layerNormLayer(weights, 'visual.ln_post', rows, epsilon),
+    layerNormLayer(weights, 'visual.ln_post', rows, EPSILON),
     weights['visual.proj'] as Tensor2D,
   );
 }
@@ -69,14 +69,14 @@ function residualBlock(
   heads: number,
   classTokenOnly: boolean,
 ): Tensor2D {
-  const normal = layerNormLayer(weights, `${name}.ln_1`, x, epsilon);
+  const normal = layerNormLayer(weights, `${name}.ln_1`, x, EPSILON);
   const [query, key, value] = projectHeads(weights, `${name}.attn`, normal, tokens, heads, classTokenOnly);
   const attended = linearLayer(weights, `${name}.attn.out_proj`, attention(query, key, value));
   const hidden: Tensor2D = tf.add(classTokenOnly ? firstTokens(x, tokens) : x, attended);
   const expanded = linearLayer(
     weights,
     `${name}.mlp.c_fc`,
-    layerNormLayer(weights, `${name}.ln_2`, hidden, epsilon),
+    layerNormLayer(weights, `${name}.ln_2`, hidden, EPSILON),
   );
   return tf.add(hidden, linearLayer(weights, `${name}.mlp.c_proj`, quickGelu(expanded)));
 }

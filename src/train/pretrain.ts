@@ -63,7 +63,7 @@ export async function pretrain(
 }
 
 /** Bytes of cached image features above which a locked tower computes them anew in every step. */
-const maximumCachedFeatures = 2 ** 31;
+const MAX_CACHED_BYTES = 2 ** 31;
 
 function featureBytes(model: Model, dataset: PairDataset): number {
   return dataset.imageCount * model.config.embed_dim * 4;
@@ -91,7 +91,7 @@ async function runStage(stage: 1 | 2, context: StageContext): Promise<boolean> {
 
   const freezeVision = stage === 1;
   // Nothing changes a locked tower's input, so its features are computed once; no pixels are decoded after that.
-  const cacheFeatures = freezeVision && featureBytes(model, context.dataset) <= maximumCachedFeatures;
+  const cacheFeatures = freezeVision && featureBytes(model, context.dataset) <= MAX_CACHED_BYTES;
   const seed = config.seed * 2 + stage;
   const loader = new BatchLoader({
     dataset: context.dataset,

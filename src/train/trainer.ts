@@ -51,7 +51,7 @@ export interface StepResult {
 }
 
 /** The reference keeps logit_scale within [0, ln 100]. */
-const maximumLogitScale = 4.6052;
+const MAX_LOGIT_SCALE = 4.6052;
 
 /** Trains a model's weights in place, one optimizer step at a time. */
 export class Trainer {
@@ -170,7 +170,7 @@ export class Trainer {
 
   private clampLogitScale(): number {
     const tensor = this.model.weights.get('logit_scale')!;
-    const value = Math.min(Math.max(tensor.read()[0], 0), maximumLogitScale);
+    const value = Math.min(Math.max(tensor.read()[0], 0), MAX_LOGIT_SCALE);
     tensor.write(Float32Array.of(value));
     return Math.exp(value);
   }

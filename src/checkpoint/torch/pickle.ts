@@ -29,7 +29,7 @@ export interface PickleHandlers {
 }
 
 /** Arrays nested deeper are no checkpoint. */
-const maximumStack = 1_000_000;
+const MAX_STACK = 1_000_000;
 
 /**
  * Reads a pickle of protocol 2 to 4 without executing anything: globals stay names, and only `handlers` decide what
@@ -91,7 +91,7 @@ export function unpickle(bytes: Uint8Array, source: string, handlers: PickleHand
   };
 
   for (;;) {
-    if (stack.length > maximumStack) throw damaged('its stack is too deep');
+    if (stack.length > MAX_STACK) throw damaged('its stack is too deep');
     const opcode = take(1)[0];
     switch (opcode) {
       case 0x80: // PROTO

@@ -6,7 +6,7 @@ import type { StoredTensor } from '../../io/safetensors.js';
 import { PickleGlobal, PickleObject, type PickleValue, unpickle } from './pickle.js';
 import { readZipDirectory, type ZipMember } from './zip.js';
 
-const maximumPickle = 256 * 2 ** 20;
+const MAX_PICKLE = 256 * 2 ** 20;
 
 interface StorageKind {
   dtype: StoredTensor['dtype'];
@@ -91,7 +91,7 @@ function unpickleArchive(file: number, path: string, members: Map<string, ZipMem
     );
   }
   const { offset, size } = members.get(name)!;
-  if (size > maximumPickle)
+  if (size > MAX_PICKLE)
     throw new UserError(`${path}: ${name} has ${size} bytes, more than any checkpoint needs`);
   const bytes = new Uint8Array(size);
   readFully(file, offset, bytes, path);

@@ -8,23 +8,23 @@ export interface ZipMember {
   size: number;
 }
 
-const endSignature = 0x06054b50;
-const zip64LocatorSignature = 0x07064b50;
-const zip64EndSignature = 0x06064b50;
-const memberSignature = 0x02014b50;
-const localSignature = 0x04034b50;
-const endLength = 22;
-const maximumComment = 0xffff;
-const maximumDirectory = 256 * 2 ** 20;
-const unset16 = 0xffff;
-const unset32 = 0xffffffff;
+const END_SIGNATURE = 0x06054b50;
+const ZIP64_LOCATOR_SIGNATURE = 0x07064b50;
+const ZIP64_END_SIGNATURE = 0x06064b50;
+const MEMBER_SIGNATURE = 0x02014b50;
+const LOCAL_SIGNATURE = 0x04034b50;
+const END_LENGTH = 22;
+const MAX_COMMENT = 0xffff;
+const MAX_DIRECTORY = 256 * 2 ** 20;
+const UNSET_16 = 0xffff;
+const UNSET_32 = 0xffffffff;
 
 /** Whether a file begins as a zip archive does. @throws UserError if it can't be opened */
 export function isZip(path: string): boolean {
   const file = openForReading(path);
   try {
     const start = Buffer.alloc(4);
-    return readSync(file, start, 0, 4, 0) === 4 && start.readUInt32LE(0) === localSignature;
+    return readSync(file, start, 0, 4, 0) === 4 && start.readUInt32LE(0) === LOCAL_SIGNATURE;
   } finally {
     closeSync(file);
   }
@@ -47,11 +47,11 @@ export function readZipDirectory(file: number, path: string): Map<string, ZipMem
   };
 
   const directory = findDirectory(read, fileSize, broken);
-  if (directory.size > maximumDirectory) throw broken(`its directory has ${directory.size} bytes`);
+  if (directory.size > MAX_DIRECTORY) throw broken(`its directory has ${directory.size} bytes`);
   const bytes = read(directory.offset, directory.size);
   const members = new Map<string, ZipMember>();
   for (let at = 0, i = 0; i < directory.count; i++) {
-    if (at + 46 > bytes.length || bytes.readUInt32LE(at) !== memberSignature)
+    if (at + 46 > bytes.length || bytes.readUInt32LE(at) !== MEMBER_SIGNATURE)
       throw broken('its directory is damaged');
     const nameLength = bytes.readUInt16LE(at + 28);
     const extraLength = bytes.readUInt16LE(at + 30);
@@ -67,7 +67,7 @@ export function readZipDirectory(file: number, path: string): Map<string, ZipMem
       extra,
     );
     const local = read(header, 30);
-    if (local.readUInt32LE(0) !== localSignature)
+    if (local.readUInt32LE(0) !== LOCAL_SIGNATURE)
       throw broken(`member ${name} is not where the directory says`);
     const offset = header + 30 + local.readUInt16LE(26) + local.readUInt16LE(28);
     if (offset + size > fileSize) throw broken(`member ${name} is cut off`);
@@ -80,20 +80,20 @@ export function readZipDirectory(file: number, path: string): Map<string, ZipMem
 type Read = (offset: number, length: number) => Buffer;
 
 function findDirectory(read: Read, fileSize: number, broken: (what: string) => UserError) {
-  const tailLength = Math.min(fileSize, endLength + maximumComment);
+  const tailLength = Math.min(fileSize, END_LENGTH + MAX_COMMENT);
   const tail = read(fileSize - tailLength, tailLength);
-  for (let at = tailLength - endLength; at >= 0; at--) {
-    if (tail.readUInt32LE(at) !== endSignature) continue;
+  for (let at = tailLength - END_LENGTH; at >= 0; at--) {
+    if (tail.readUInt32LE(at) !== END_SIGNATURE) continue;
     const end = {
       count: tail.readUInt16LE(at + 10),
       size: tail.readUInt32LE(at + 12),
       offset: tail.readUInt32LE(at + 16),
     };
-    if (end.count !== unset16 && end.size !== unset32 && end.offset !== unset32) return end;
+    if (end.count !== UNSET_16 && end.size !== UNSET_32 && end.offset !== UNSET_32) return end;
     const locator = read(fileSize - tailLength + at - 20, 20);
-    if (locator.readUInt32LE(0) !== zip64LocatorSignature) return end;
+    if (locator.readUInt32LE(0) !== ZIP64_LOCATOR_SIGNATURE) return end;
     const wide = read(Number(locator.readBigUInt64LE(8)), 56);
-    if (wide.readUInt32LE(0) !== zip64EndSignature) throw broken('its zip64 directory is damaged');
+    if (wide.readUInt32LE(0) !== ZIP64_END_SIGNATURE) throw broken('its zip64 directory is damaged');
     return {
       count: Number(wide.readBigUInt64LE(32)),
       size: Number(wide.readBigUInt64LE(40)),
@@ -105,12 +105,12 @@ function findDirectory(read: Read, fileSize: number, broken: (what: string) => U
 
 /** Replaces fields that are all ones by the 64-bit values of the zip64 extra field, which come in the same order. */
 function wideFields(fields: number[], extra: Buffer): number[] {
-  if (!fields.includes(unset32)) return fields;
+  if (!fields.includes(UNSET_32)) return fields;
   for (let at = 0; at + 4 <= extra.length; at += 4 + extra.readUInt16LE(at + 2)) {
     if (extra.readUInt16LE(at) !== 1) continue;
     let next = at + 4;
     return fields.map((field) => {
-      if (field !== unset32 || next + 8 > extra.length) return field;
+      if (field !== UNSET_32 || next + 8 > extra.length) return field;
       next += 8;
       return Number(extra.readBigUInt64LE(next - 8));
     });

@@ -5,7 +5,7 @@ export const adamwModule =
   'AGFzbQEAAAABEQFgDX9/f39/fX19fX19fX0AAwIBAAUDAQAEBxMCBm1lbW9yeQIABnVwZGF0ZQAACrUBAbIBAQN7A0AgAf0ABAAhDSAC/QAEACAF/RP95gEgDSAG/RP95gH95AEhDiAD/QAEACAH/RP95gEgDSAN/eYBIAj9E/3mAf3kASEPIAIgDv0LBAAgAyAP/QsEACAAIAD9AAQAIAr9E/3mASAOIAv9E/3mASAP/eMBIAz9E/3mASAJ/RP95AH95wH95QH9CwQAIABBEGohACABQRBqIQEgAkEQaiECIANBEGohAyAAIARJDQALCw==';
 
 /** Values of each array that the module's memory holds at once; they stay in the processor's second-level cache. */
-const blockSize = 16_384;
+const BLOCK_SIZE = 16_384;
 
 interface Exports {
   memory: WebAssembly.Memory;
@@ -15,7 +15,7 @@ interface Exports {
 const { memory, update } = new WebAssembly.Instance(
   new WebAssembly.Module(Buffer.from(adamwModule, 'base64')),
 ).exports as Exports;
-const blocks = [0, 1, 2, 3].map((i) => new Float32Array(memory.buffer, i * blockSize * 4, blockSize));
+const blocks = [0, 1, 2, 3].map((i) => new Float32Array(memory.buffer, i * BLOCK_SIZE * 4, BLOCK_SIZE));
 
 /**
  * AdamW on arrays in place, in float32 as torch computes it. One pass over memory with SIMD: recorded as a graph, its
@@ -31,8 +31,8 @@ export function updateAdamW(
 ): void {
   const arrays = [weight, gradient, first, second];
   const offsets = blocks.map(({ byteOffset }) => byteOffset);
-  for (let begin = 0; begin < weight.length; begin += blockSize) {
-    const length = Math.min(blockSize, weight.length - begin);
+  for (let begin = 0; begin < weight.length; begin += BLOCK_SIZE) {
+    const length = Math.min(BLOCK_SIZE, weight.length - begin);
     for (const [i, array] of arrays.entries()) blocks[i].set(array.subarray(begin, begin + length));
     const end = offsets[0] + length * 4;
     update(...offsets, end, beta1, 1 - beta1, beta2, 1 - beta2, epsilon, decay, stepSize, inverseCorrection);

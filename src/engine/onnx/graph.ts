@@ -25,7 +25,7 @@ export interface Constant {
   data: HostArray | BigInt64Array;
 }
 
-const microsoft = 'com.microsoft';
+const MICROSOFT = 'com.microsoft';
 
 /** The ONNX graph under construction. Recorder kernels append nodes; names of values are its edges. */
 export class Graph {
@@ -74,12 +74,12 @@ export class Graph {
     outputCount: number,
     attributes: Record<string, Attribute> = {},
   ): string[] {
-    const inMicrosoft = op.startsWith(`${microsoft}/`);
-    const type = inMicrosoft ? op.slice(microsoft.length + 1) : op;
+    const inMicrosoft = op.startsWith(`${MICROSOFT}/`);
+    const type = inMicrosoft ? op.slice(MICROSOFT.length + 1) : op;
     const outputs = Array.from({ length: outputCount }, () => `${type}_${this.count++}`);
     this.nodes.push({
       op: type,
-      domain: inMicrosoft ? microsoft : '',
+      domain: inMicrosoft ? MICROSOFT : '',
       inputs: inputs.map((input) => (typeof input === 'string' ? input : nameOf(input))),
       outputs,
       attributes,

@@ -2,8 +2,8 @@ import protobuf from 'protobufjs/light.js';
 import { type Attribute, type ElementType, Float, type Graph } from './graph.js';
 
 /** Opset 20 has Gelu and LayerNormalization; ONNX Runtime and TensorRT both read it. */
-export const opsetVersion = 20;
-const irVersion = 9;
+const OPSET_VERSION = 20;
+const IR_VERSION = 9;
 
 /** The messages of onnx.proto that a graph needs, with their field numbers. */
 const schema = protobuf.Root.fromJSON({
@@ -72,10 +72,10 @@ export function encodeModel(graph: Graph): Uint8Array {
   return schema
     .lookupType('ModelProto')
     .encode({
-      irVersion,
+      irVersion: IR_VERSION,
       producerName: 'cn-clip',
       opsetImport: [
-        { domain: '', version: opsetVersion },
+        { domain: '', version: OPSET_VERSION },
         ...[...domains].map((domain) => ({ domain, version: 1 })),
       ],
       graph: {

@@ -4,7 +4,7 @@ import { Dimensions } from './dimensions.js';
 import { type Constant, Graph } from './graph.js';
 import { registerKernels } from './kernels/register.js';
 
-const backendName = 'onnx-recorder';
+const BACKEND_NAME = 'onnx-recorder';
 
 /**
  * A TensorFlow.js backend whose kernels append nodes to an ONNX graph instead of computing. The tape that
@@ -61,8 +61,8 @@ let recorder: Recorder | undefined;
 function theRecorder(): Recorder {
   if (recorder === undefined) {
     recorder = new Recorder();
-    tf.registerBackend(backendName, () => recorder!);
-    registerKernels(backendName, () => recorder!.recording());
+    tf.registerBackend(BACKEND_NAME, () => recorder!);
+    registerKernels(BACKEND_NAME, () => recorder!.recording());
   }
   return recorder;
 }
@@ -86,7 +86,7 @@ function recordOnce(fn: TensorFunction, signature: Signature, dimensions: Dimens
   const graph = new Graph(dimensions);
   const before = tf.engine().backendName;
   backend.graph = graph;
-  if (!tf.setBackend(backendName)) throw new Error('the recorder could not be started');
+  if (!tf.setBackend(BACKEND_NAME)) throw new Error('the recorder could not be started');
   try {
     tf.tidy(() => {
       const inputs: Record<string, tf.Tensor> = {};
