@@ -39,6 +39,11 @@ export function createModel(config: ModelConfig, engine: Engine, seed: number): 
   return assemble(config, engine, (spec) => initializeParameter(spec, seed));
 }
 
+/** A model of zeros, for weights that are about to be read into it. */
+export function allocateModel(config: ModelConfig, engine: Engine): Model {
+  return assemble(config, engine, () => undefined);
+}
+
 /** Replaces all weights of a model by those of a file. @throws UserError as `loadModel` */
 export function readWeightsInto(model: Model, location: string): void {
   const values = readParameters(weightsPath(location), model.config);
@@ -48,7 +53,7 @@ export function readWeightsInto(model: Model, location: string): void {
 function assemble(
   config: ModelConfig,
   engine: Engine,
-  valuesOf: (spec: ParameterSpec) => Float32Array,
+  valuesOf: (spec: ParameterSpec) => Float32Array | undefined,
 ): Model {
   const weights = parameterSpecs(config).map(
     (spec) => [spec.name, engine.tensor(spec.shape, valuesOf(spec))] as const,

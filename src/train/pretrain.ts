@@ -8,7 +8,7 @@ import { UserError } from '../errors.js';
 import { encodeImages } from '../eval/encode.js';
 import type { Reporter } from '../io/terminal.js';
 import { loadModelConfig, requireFit } from '../model/config.js';
-import { createModel, readWeightsInto } from '../model/load.js';
+import { allocateModel, createModel, readWeightsInto } from '../model/load.js';
 import type { Model } from '../model/model.js';
 import { Tokenizer } from '../text/tokenizer.js';
 import { logLine } from './logLine.js';
@@ -43,12 +43,16 @@ export async function pretrain(
   const tokenizer = Tokenizer.fromFile(config.vocabulary ?? join(config.data, 'vocab.txt'));
   const modelConfig = loadModelConfig(config.model, { vocabSize: tokenizer.vocabularySize });
   requireFit(tokenizer, modelConfig, config.contextLength);
-  const engine = await createEngine(config.engine, config.provider, reporter.line);
-  const model = createModel(modelConfig, engine, config.seed);
-  if (config.weights !== undefined) readWeightsInto(model, config.weights);
-  // Only now: what was wrong so far has left no folder behind.
   const run = new RunDirectory(config.output);
-  run.open(outcomeSettings(config));
+  const outcome = outcomeSettings(config);
+  run.check(outcome);
+  const engine = await createEngine(config.engine, config.provider, reporter.line);
+  const start = run.latest()?.path ?? config.weights;
+  const model =
+    start === undefined ? createModel(modelConfig, engine, config.seed) : allocateModel(modelConfig, engine);
+  if (start !== undefined) readWeightsInto(model, start);
+  // Only now: what was wrong so far has left no folder behind.
+  run.open(outcome);
   reporter.line(`${engine.description}, ${model.parameterCount.toLocaleString('en')} parameters`);
   try {
     for (const stage of options.stages) {

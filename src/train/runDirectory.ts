@@ -48,31 +48,34 @@ export class RunDirectory {
   }
 
   /**
-   * Starts a run in this folder, or takes up the one that is there.
+   * Whether a run with these settings may start or go on here; nothing is written.
    *
    * @param settings all that the outcome depends on
-   * @throws UserError if the folder holds a run with other settings, naming the first that differs
+   * @throws UserError if the folder holds something else, or a run with other settings: the first that differs is named
    */
-  open(settings: Record<string, unknown>): void {
+  check(settings: Record<string, unknown>): void {
     if (existsSync(this.config)) {
       const before = parse(readFileSync(this.config, 'utf8')) as Record<string, unknown>;
       const difference = firstDifference(before, settings);
-      if (difference !== undefined) {
-        throw new UserError(
-          `${this.path} holds a run with another ${difference}: give another output folder, or delete this one`,
-        );
-      }
-    } else {
-      // A process killed at its very start leaves an empty folder of checkpoints, or less.
-      const others = isDirectory(this.path)
-        ? readdirSync(this.path).filter((name) => name !== 'checkpoints' && !temporary.test(name))
-        : [];
-      if (others.length > 0) {
-        throw new UserError(`${this.path} is not empty and holds no run: give another output folder`);
-      }
-      mkdirSync(this.checkpoints, { recursive: true });
-      writeFileAtomic(this.config, (append) => append(stringify(settings)));
+      if (difference === undefined) return;
+      throw new UserError(
+        `${this.path} holds a run with another ${difference}: give another output folder, or delete this one`,
+      );
     }
+    // A process killed at its very start leaves an empty folder of checkpoints, or less.
+    const others = isDirectory(this.path)
+      ? readdirSync(this.path).filter((name) => name !== 'checkpoints' && !temporary.test(name))
+      : [];
+    if (others.length > 0) {
+      throw new UserError(`${this.path} is not empty and holds no run: give another output folder`);
+    }
+  }
+
+  /** Starts a run in this folder, or takes up the one that is there. @throws UserError as `check` */
+  open(settings: Record<string, unknown>): void {
+    this.check(settings);
+    mkdirSync(this.checkpoints, { recursive: true });
+    if (!existsSync(this.config)) writeFileAtomic(this.config, (append) => append(stringify(settings)));
     // What a killed process had half written.
     for (const folder of [this.path, this.checkpoints]) {
       for (const name of readdirSync(folder)) {
