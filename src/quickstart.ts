@@ -42,7 +42,11 @@ export async function quickstart(
   const directory = await pretrain(config, { stages: [1, 2], reporter, shouldStop });
   if (directory === undefined) return undefined;
 
-  const model = await loadModel(directory, { engine: config.engine, provider: config.provider });
+  const model = await loadModel(directory, {
+    engine: config.engine,
+    provider: config.provider,
+    warn: reporter.line,
+  });
   const dataset = openDataset(data, 'test', reporter.line);
   try {
     const tokenizer = Tokenizer.fromFile(directory);

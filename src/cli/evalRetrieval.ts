@@ -70,7 +70,12 @@ async function fromModel(config: EvalRetrievalConfig, reporter: Reporter): Promi
   const beside = isDirectory(weights) ? weights : dirname(weightsPath(weights));
   const tokenizer = Tokenizer.fromFile(vocabulary ?? beside);
   const dataset = openDataset(data, config.split, reporter.line);
-  const model = await loadModel(weights, { config: config.modelConfig, engine, provider });
+  const model = await loadModel(weights, {
+    config: config.modelConfig,
+    engine,
+    provider,
+    warn: reporter.line,
+  });
   reporter.line(`${model.engine.description}, ${model.parameterCount.toLocaleString('en')} parameters`);
   try {
     requireFit(tokenizer, model.config, config.contextLength);

@@ -1,12 +1,13 @@
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { checkpointFiles, floats, isDirectory, weightsPath } from '../checkpoint/checkpoint.js';
+import { isSquareGrid, resizePositionalEmbedding } from '../checkpoint/positionalEmbedding.js';
 import { readTorchWeights } from '../checkpoint/torch/torchFile.js';
 import { isZip } from '../checkpoint/torch/zip.js';
 import type { Engine } from '../engine/engine.js';
 import { createEngine } from '../engine/select.js';
 import { UserError } from '../errors.js';
-import { readSafetensors } from '../io/safetensors.js';
+import { readSafetensors, type StoredTensor } from '../io/safetensors.js';
 import { loadModelConfig, type ModelConfig } from './config.js';
 import { Model } from './model.js';
 import { initializeParameter, type ParameterSpec, parameterSpecs } from './parameters.js';
@@ -18,7 +19,11 @@ export interface LoadOptions {
   engine?: string;
   /** execution provider of the onnx engine, `cpu` by default */
   provider?: string;
+  /** told what the user should know, such as weights that were resized; `console.warn` by default */
+  warn?: Warn;
 }
+
+type Warn = (message: string) => void;
 
 /**
  * Loads a model from a .safetensors file, a PyTorch checkpoint (.pt) of the reference or a checkpoint directory of
@@ -29,8 +34,9 @@ export interface LoadOptions {
 export async function loadModel(weights: string, options: LoadOptions = {}): Promise<Model> {
   const path = weightsPath(weights);
   const config = loadModelConfig(options.config ?? configBeside(weights, path));
-  const values = readParameters(path, config);
-  const engine = await createEngine(options.engine, options.provider);
+  const warn = options.warn ?? console.warn;
+  const values = readParameters(path, config, warn);
+  const engine = await createEngine(options.engine, options.provider, warn);
   return assemble(config, engine, ({ name }) => values.get(name)!);
 }
 
@@ -45,8 +51,8 @@ export function allocateModel(config: ModelConfig, engine: Engine): Model {
 }
 
 /** Replaces all weights of a model by those of a file. @throws UserError as `loadModel` */
-export function readWeightsInto(model: Model, location: string): void {
-  const values = readParameters(weightsPath(location), model.config);
+export function readWeightsInto(model: Model, location: string, warn: Warn = console.warn): void {
+  const values = readParameters(weightsPath(location), model.config, warn);
   for (const [name, tensor] of model.weights) tensor.write(values.get(name)!);
 }
 
@@ -62,10 +68,10 @@ function assemble(
 }
 
 /** The values of all parameters of a config: no tensor of the file may be missing or left over. */
-function readParameters(path: string, config: ModelConfig): Map<string, Float32Array> {
+function readParameters(path: string, config: ModelConfig, warn: Warn): Map<string, Float32Array> {
   const stored = isZip(path) ? readTorchWeights(path) : readSafetensors(path);
   const values = new Map(
-    parameterSpecs(config).map(({ name, shape }) => [name, floats(stored, name, shape, path)] as const),
+    parameterSpecs(config).map(({ name, shape }) => [name, fit(stored, name, shape, path, warn)] as const),
   );
   // The text tower has no pooler; checkpoints of plain BERT bring one, which the reference drops too.
   const surplus = [...stored.keys()].filter((name) => !values.has(name) && !name.startsWith('bert.pooler.'));
@@ -75,6 +81,27 @@ function readParameters(path: string, config: ModelConfig): Map<string, Float32A
     );
   }
   return values;
+}
+
+/** A parameter's values; positions for another resolution are resized, as the reference does. */
+function fit(
+  stored: ReadonlyMap<string, StoredTensor>,
+  name: string,
+  shape: number[],
+  path: string,
+  warn: Warn,
+): Float32Array {
+  const found = stored.get(name)?.shape ?? [];
+  const [rows, width] = shape;
+  const isOtherGrid =
+    name === 'visual.positional_embedding' &&
+    found[0] !== rows &&
+    found[1] === width &&
+    isSquareGrid(found[0]);
+  if (!isOtherGrid) return floats(stored, name, shape, path);
+  const side = (count: number) => `${Math.sqrt(count - 1)}×${Math.sqrt(count - 1)}`;
+  warn(`${path}: ${name} resized from ${side(found[0])} to ${side(rows)} patches`);
+  return resizePositionalEmbedding(floats(stored, name, found, path), width, rows);
 }
 
 function configBeside(weights: string, path: string): string {

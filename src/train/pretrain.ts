@@ -50,7 +50,7 @@ export async function pretrain(
   const start = run.latest()?.path ?? config.weights;
   const model =
     start === undefined ? createModel(modelConfig, engine, config.seed) : allocateModel(modelConfig, engine);
-  if (start !== undefined) readWeightsInto(model, start);
+  if (start !== undefined) readWeightsInto(model, start, reporter.line);
   // Only now: what was wrong so far has left no folder behind.
   run.open(outcome);
   reporter.line(`${engine.description}, ${model.parameterCount.toLocaleString('en')} parameters`);
@@ -115,7 +115,7 @@ async function runStage(stage: 1 | 2, context: StageContext): Promise<boolean> {
     const totalSteps = settings.epochs * stepsPerEpoch;
     const resumed = run.latest(stage);
     const start = resumed ?? (stage === 2 ? run.latest(1) : undefined);
-    if (start !== undefined) readWeightsInto(model, start.path);
+    if (start !== undefined) readWeightsInto(model, start.path, reporter.line);
     else if (stage === 2 && config.weights === undefined) {
       reporter.line('stage 2 starts from random weights: there is no checkpoint of stage 1 here');
     }
