@@ -5,6 +5,8 @@ import { UserError } from '../errors.js';
 import { writeDirectoryAtomic, writeFileAtomic } from '../io/atomic.js';
 import { readSafetensors, type StoredTensor, writeSafetensors } from '../io/safetensors.js';
 import type { ModelConfig } from '../model/config.js';
+import { readTorchWeights } from './torch/torchFile.js';
+import { isZip } from './torch/zip.js';
 
 /** The files of a checkpoint directory. */
 export const checkpointFiles = {
@@ -79,6 +81,11 @@ export function weightsPath(location: string): string {
   throw new UserError(
     `${path} does not exist: give a .safetensors or .pt file, or a checkpoint directory with ${checkpointFiles.weights}`,
   );
+}
+
+/** The tensors of a .safetensors file or a PyTorch checkpoint, told apart by their first bytes. */
+export function readTensors(path: string): Map<string, StoredTensor> {
+  return isZip(path) ? readTorchWeights(path) : readSafetensors(path);
 }
 
 export function isDirectory(path: string): boolean {

@@ -30,6 +30,15 @@ export const pretrainSchema = z.strictObject({
     .string()
     .optional()
     .describe('checkpoint directory, .safetensors or .pt file to start from; by default random weights'),
+  init: z
+    .strictObject({
+      vision: z.string().optional().describe('OpenAI CLIP weights (.pt, .safetensors) for the image tower'),
+      text: z
+        .string()
+        .optional()
+        .describe('BERT or RoBERTa weights in Hugging Face names for the text tower'),
+    })
+    .prefault({}),
   contextLength: z.number().int().min(3).default(52).describe('tokens of a text, [CLS] and [SEP] included'),
   seed: z.number().int().min(0).default(0).describe('of initial weights, data order and dropout'),
   engine: z.enum(engineNames).default('onnx').describe('what computes'),

@@ -1,13 +1,11 @@
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { checkpointFiles, floats, isDirectory, weightsPath } from '../checkpoint/checkpoint.js';
+import { checkpointFiles, floats, isDirectory, readTensors, weightsPath } from '../checkpoint/checkpoint.js';
 import { isSquareGrid, resizePositionalEmbedding } from '../checkpoint/positionalEmbedding.js';
-import { readTorchWeights } from '../checkpoint/torch/torchFile.js';
-import { isZip } from '../checkpoint/torch/zip.js';
 import type { Engine } from '../engine/engine.js';
 import { createEngine } from '../engine/select.js';
 import { UserError } from '../errors.js';
-import { readSafetensors, type StoredTensor } from '../io/safetensors.js';
+import type { StoredTensor } from '../io/safetensors.js';
 import { loadModelConfig, type ModelConfig } from './config.js';
 import { Model } from './model.js';
 import { initializeParameter, type ParameterSpec, parameterSpecs } from './parameters.js';
@@ -69,7 +67,7 @@ function assemble(
 
 /** The values of all parameters of a config: no tensor of the file may be missing or left over. */
 function readParameters(path: string, config: ModelConfig, warn: Warn): Map<string, Float32Array> {
-  const stored = isZip(path) ? readTorchWeights(path) : readSafetensors(path);
+  const stored = readTensors(path);
   const values = new Map(
     parameterSpecs(config).map(({ name, shape }) => [name, fit(stored, name, shape, path, warn)] as const),
   );
@@ -83,8 +81,12 @@ function readParameters(path: string, config: ModelConfig, warn: Warn): Map<stri
   return values;
 }
 
-/** A parameter's values; positions for another resolution are resized, as the reference does. */
-function fit(
+/**
+ * A parameter's values; positions for another resolution are resized, as the reference does.
+ *
+ * @throws UserError if the tensor is missing, has another shape, or is no float tensor
+ */
+export function fit(
   stored: ReadonlyMap<string, StoredTensor>,
   name: string,
   shape: number[],

@@ -8,6 +8,7 @@ import { UserError } from '../errors.js';
 import { encodeImages } from '../eval/encode.js';
 import type { Reporter } from '../io/terminal.js';
 import { loadModelConfig, requireFit } from '../model/config.js';
+import { initializationTable, initializeTower } from '../model/initialize.js';
 import { allocateModel, createModel, readWeightsInto } from '../model/load.js';
 import type { Model } from '../model/model.js';
 import { Tokenizer } from '../text/tokenizer.js';
@@ -47,10 +48,14 @@ export async function pretrain(
   const outcome = outcomeSettings(config);
   run.check(outcome);
   const engine = await createEngine(config.engine, config.provider, reporter.line);
+  if (config.weights !== undefined && (config.init.vision ?? config.init.text) !== undefined) {
+    throw new UserError("'weights' gives all parameters, 'init' those of a tower: give one of them");
+  }
   const start = run.latest()?.path ?? config.weights;
   const model =
     start === undefined ? createModel(modelConfig, engine, config.seed) : allocateModel(modelConfig, engine);
   if (start !== undefined) readWeightsInto(model, start, reporter.line);
+  if (start === undefined) initializeTowers(model, config, reporter);
   // Only now: what was wrong so far has left no folder behind.
   run.open(outcome);
   reporter.line(`${engine.description}, ${model.parameterCount.toLocaleString('en')} parameters`);
@@ -64,6 +69,15 @@ export async function pretrain(
     dataset.close();
   }
   return run.model;
+}
+
+/** Puts weights that were trained elsewhere into the towers of a new model, and says what became of them. */
+function initializeTowers(model: Model, { init }: PretrainConfig, reporter: Reporter): void {
+  for (const tower of ['vision', 'text'] as const) {
+    const file = init[tower];
+    if (file === undefined) continue;
+    for (const line of initializationTable(initializeTower(model, tower, file))) reporter.line(line);
+  }
 }
 
 /** Bytes of cached image features above which a locked tower computes them anew in every step. */
@@ -116,7 +130,7 @@ async function runStage(stage: 1 | 2, context: StageContext): Promise<boolean> {
     const resumed = run.latest(stage);
     const start = resumed ?? (stage === 2 ? run.latest(1) : undefined);
     if (start !== undefined) readWeightsInto(model, start.path, reporter.line);
-    else if (stage === 2 && config.weights === undefined) {
+    else if (stage === 2 && (config.weights ?? config.init.vision ?? config.init.text) === undefined) {
       reporter.line('stage 2 starts from random weights: there is no checkpoint of stage 1 here');
     }
     if (settings.warmupSteps >= totalSteps) {
@@ -255,12 +269,13 @@ function checkpointContent({ model, tokenizer }: StageContext): CheckpointConten
 function outcomeSettings(config: PretrainConfig): Record<string, unknown> {
   const operational = new Set<string>(operationalSettings);
   const absolute = (path: string | undefined) => (path === undefined ? undefined : resolve(path));
-  const { data, vocabulary, weights } = config;
+  const { data, vocabulary, weights, init } = config;
   const outcome = {
     ...config,
     data: resolve(data),
     vocabulary: absolute(vocabulary),
     weights: absolute(weights),
+    init: { vision: absolute(init.vision), text: absolute(init.text) },
   };
   return Object.fromEntries(
     Object.entries(outcome).filter(([name, value]) => value !== undefined && !operational.has(name)),

@@ -1,0 +1,92 @@
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { writeSafetensors } from '../src/io/safetensors.js';
+import { loadModelConfig, type ModelConfig } from '../src/model/config.js';
+import { bertParameterName, initializationTable, initializeTower } from '../src/model/initialize.js';
+import { createModel } from '../src/model/load.js';
+import { initializeParameter, parameterSpecs } from '../src/model/parameters.js';
+import { bytesOf, onnx, temporaryDirectory } from './support.js';
+
+const folder = temporaryDirectory();
+const config = loadModelConfig('tiny');
+
+/** A file of random weights under other names; undefined leaves one out. */
+function file(name: string, rename: (parameter: string) => string | undefined, from: ModelConfig = config) {
+  const path = join(folder, name);
+  const tensors = parameterSpecs(from).flatMap((spec) => {
+    const renamed = rename(spec.name);
+    return renamed === undefined
+      ? []
+      : [[renamed, { shape: spec.shape, data: initializeParameter(spec, 7) }] as const];
+  });
+  writeSafetensors(path, new Map([...tensors, ['other.weight', { shape: [1], data: new Float32Array(1) }]]));
+  return path;
+}
+
+const tower = (model: ReturnType<typeof createModel>, has: (name: string) => boolean) =>
+  [...model.weights].filter(([name]) => has(name)).map(([, tensor]) => bytesOf(tensor.read().slice()));
+
+test('the image tower and logit_scale come from CLIP, resized where they must be; the text tower stays', () => {
+  const larger = { ...config, image_resolution: 48 };
+  const path = file(
+    'clip.safetensors',
+    (name) => (/^(visual\.|logit_scale)/.test(name) ? name : undefined),
+    larger,
+  );
+  const model = createModel(config, onnx, 0);
+  const before = tower(model, (name) => name.startsWith('bert.'));
+  const report = initializeTower(model, 'vision', path);
+  assert.deepEqual(report.resized, ['visual.positional_embedding']);
+  assert.deepEqual(report.missing, []);
+  assert.deepEqual(report.ignored, ['other.weight']);
+  assert.ok(report.taken.includes('logit_scale'));
+  const spec = parameterSpecs(config).find(({ name }) => name === 'visual.proj')!;
+  assert.deepEqual(model.weights.get('visual.proj')!.read(), initializeParameter(spec, 7));
+  assert.deepEqual(
+    tower(model, (name) => name.startsWith('bert.')),
+    before,
+  );
+});
+
+test('BERT in its older names fills the text tower; pooler and heads are ignored; what lacks is listed', () => {
+  const path = file('bert.safetensors', (name) => {
+    if (!name.startsWith('bert.') || name.endsWith('layer.1.output.dense.bias')) return undefined;
+    const older = name
+      .replace(/LayerNorm\.weight$/, 'LayerNorm.gamma')
+      .replace(/LayerNorm\.bias$/, 'LayerNorm.beta');
+    return older.replace(/^bert\./, '');
+  });
+  const model = createModel(config, onnx, 0);
+  const report = initializeTower(model, 'text', path);
+  assert.deepEqual(report.missing, ['bert.encoder.layer.1.output.dense.bias']);
+  assert.equal(report.taken.length, 36);
+  const table = initializationTable(report).join('\n');
+  assert.match(table, /taken\s+36/);
+  assert.match(table, /missing\s+1 {2}bert\.encoder\.layer\.1\.output\.dense\.bias/);
+});
+
+test('names of a Hugging Face BERT', () => {
+  assert.equal(bertParameterName('bert.embeddings.LayerNorm.gamma'), 'bert.embeddings.LayerNorm.weight');
+  assert.equal(
+    bertParameterName('encoder.layer.0.output.LayerNorm.beta'),
+    'bert.encoder.layer.0.output.LayerNorm.bias',
+  );
+  for (const name of ['bert.pooler.dense.weight', 'cls.predictions.bias', 'bert.embeddings.position_ids']) {
+    assert.equal(bertParameterName(name), undefined);
+  }
+});
+
+test('a file for another tower, or of another shape, is refused and changes nothing', () => {
+  const model = createModel(config, onnx, 0);
+  const before = tower(model, () => true);
+  const vision = file('vision.safetensors', (name) => (name.startsWith('visual.') ? name : undefined));
+  assert.throws(() => initializeTower(model, 'text', vision), /holds nothing for the text tower/);
+  const wide = { ...config, vision_width: 128 };
+  const other = file('wide.safetensors', (name) => (name.startsWith('visual.') ? name : undefined), wide);
+  assert.throws(() => initializeTower(model, 'vision', other), /has shape/);
+  assert.deepEqual(
+    tower(model, () => true),
+    before,
+  );
+});
