@@ -1,17 +1,21 @@
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { checkpointFiles, floats, isDirectory, readTensors, weightsPath } from '../checkpoint/checkpoint.js';
+import { checkpointFiles, floats, readTensors, weightsPath } from '../checkpoint/checkpoint.js';
 import { isSquareGrid, resizePositionalEmbedding } from '../checkpoint/positionalEmbedding.js';
 import type { Engine } from '../engine/engine.js';
 import { createEngine } from '../engine/select.js';
 import { UserError } from '../errors.js';
 import type { StoredTensor } from '../io/safetensors.js';
 import { loadModelConfig, type ModelConfig } from './config.js';
+import { inferModelConfig } from './inferConfig.js';
 import { Model } from './model.js';
 import { initializeParameter, type ParameterSpec, parameterSpecs } from './parameters.js';
 
 export interface LoadOptions {
-  /** path of a JSON or YAML model config, or a name; by default config.json beside the weights */
+  /**
+   * path of a JSON or YAML model config, or a name; by default config.json beside the weights, else what the shapes
+   * of the weights tell
+   */
   config?: string;
   /** `onnx` (default), `tfjs` or `auto` */
   engine?: string;
@@ -31,9 +35,10 @@ type Warn = (message: string) => void;
  */
 export async function loadModel(weights: string, options: LoadOptions = {}): Promise<Model> {
   const path = weightsPath(weights);
-  const config = loadModelConfig(options.config ?? configBeside(weights, path));
   const warn = options.warn ?? console.warn;
-  const values = readParameters(path, config, warn);
+  const stored = readTensors(path);
+  const config = loadConfig(options.config, path, stored);
+  const values = parameterValues(stored, path, config, warn);
   const engine = await createEngine(options.engine, options.provider, warn);
   return assemble(config, engine, ({ name }) => values.get(name)!);
 }
@@ -50,7 +55,8 @@ export function allocateModel(config: ModelConfig, engine: Engine): Model {
 
 /** Replaces all weights of a model by those of a file. @throws UserError as `loadModel` */
 export function readWeightsInto(model: Model, location: string, warn: Warn = console.warn): void {
-  const values = readParameters(weightsPath(location), model.config, warn);
+  const path = weightsPath(location);
+  const values = parameterValues(readTensors(path), path, model.config, warn);
   for (const [name, tensor] of model.weights) tensor.write(values.get(name)!);
 }
 
@@ -66,8 +72,12 @@ function assemble(
 }
 
 /** The values of all parameters of a config: no tensor of the file may be missing or left over. */
-function readParameters(path: string, config: ModelConfig, warn: Warn): Map<string, Float32Array> {
-  const stored = readTensors(path);
+function parameterValues(
+  stored: ReadonlyMap<string, StoredTensor>,
+  path: string,
+  config: ModelConfig,
+  warn: Warn,
+): Map<string, Float32Array> {
   const values = new Map(
     parameterSpecs(config).map(({ name, shape }) => [name, fit(stored, name, shape, path, warn)] as const),
   );
@@ -106,8 +116,14 @@ export function fit(
   return resizePositionalEmbedding(floats(stored, name, found, path), width, rows);
 }
 
-function configBeside(weights: string, path: string): string {
-  const beside = join(isDirectory(weights) ? weights : dirname(path), checkpointFiles.config);
-  if (existsSync(beside)) return beside;
-  throw new UserError(`${path} has no ${checkpointFiles.config} beside it: name a model config`);
+/** The config that was named, the one beside the weights, or the one that their shapes belong to. */
+function loadConfig(
+  named: string | undefined,
+  path: string,
+  stored: ReadonlyMap<string, StoredTensor>,
+): ModelConfig {
+  if (named !== undefined) return loadModelConfig(named);
+  const beside = join(dirname(path), checkpointFiles.config);
+  if (existsSync(beside)) return loadModelConfig(beside);
+  return inferModelConfig(new Map([...stored].map(([name, { shape }]) => [name, shape])), path);
 }

@@ -1,0 +1,35 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { loadModelConfig } from '../src/model/config.js';
+import { inferModelConfig } from '../src/model/inferConfig.js';
+import { loadModel } from '../src/model/load.js';
+import { parameterSpecs } from '../src/model/parameters.js';
+import { fixture } from './support.js';
+
+const shapesOf = (name: string) =>
+  new Map<string, readonly number[]>(
+    parameterSpecs(loadModelConfig(name)).map((spec) => [spec.name, spec.shape]),
+  );
+
+test('every official size is known by the shapes of its weights', () => {
+  const sizes = ['ViT-B-16', 'ViT-B-32', 'ViT-L-14', 'ViT-L-14-336', 'ViT-H-14', 'ViT-B-32+RBT3-chinese'];
+  for (const name of sizes) assert.deepEqual(inferModelConfig(shapesOf(name), name), loadModelConfig(name));
+});
+
+test('what shapes do not show is not guessed', async () => {
+  assert.throws(
+    () => inferModelConfig(shapesOf('tiny'), 'x'),
+    /head width of an image tower of width 64 is not known/,
+  );
+  const missing = shapesOf('ViT-B-16');
+  missing.delete('text_projection');
+  assert.throws(() => inferModelConfig(missing, 'x'), /'text_projection' is missing/);
+  const resnet = new Map([...shapesOf('ViT-B-16'), ['visual.layer1.0.conv1.weight', [64, 3, 3, 3]] as const]);
+  assert.throws(() => inferModelConfig(resnet, 'x'), /ResNet/);
+  await assert.rejects(
+    loadModel(fixture('golden', 'vit', 'half.pt').replace('half', 'init'), { config: 'nothing' }),
+    {
+      name: 'UserError',
+    },
+  );
+});
