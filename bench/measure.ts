@@ -70,18 +70,8 @@ export async function measure(workload: Workload): Promise<Measurement[]> {
     await timed('image tower', () => model.encodeImages(pixels, batchSize)),
     await timed('text tower', () => model.encodeTexts(ids, batchSize, contextLength)),
   ];
-  const trainer = await createTrainer(model, {
-    learningRate: 1e-5,
-    warmupSteps: 10,
-    totalSteps: 1000,
-    weightDecay: 0.2,
-    beta1: 0.9,
-    beta2: 0.98,
-    epsilon: 1e-6,
-    freezeVision: false,
-    dropout: true,
-    seed: 0,
-  });
+  const schedule = { learningRate: 1e-5, warmupSteps: 10, totalSteps: 1000 };
+  const trainer = await createTrainer(model, schedule);
   const batch = { pixels, ids, n: batchSize, length: contextLength };
   measurements.push(await timed('training step', () => trainer.step(batch)));
   await trainer.dispose();

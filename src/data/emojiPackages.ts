@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { UserError } from '../errors.js';
+import { isInstalled } from '../io/installed.js';
 
 /** The art styles of Emoji-CN: the icon sets `@iconify-json/<style>`. */
 export const emojiStyles = ['twemoji', 'noto', 'openmoji', 'fluent-emoji-flat'] as const;
@@ -115,15 +116,6 @@ function packageOf(style: EmojiStyle): string {
 /** Packages write an emoji with or without U+FE0F. */
 function withoutVariationSelectors(codePoints: string): string {
   return codePoints.replaceAll('-fe0f', '');
-}
-
-function isInstalled(name: string): boolean {
-  try {
-    require.resolve(`${name}/package.json`);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 function readJson<T>(specifier: string): T {

@@ -1,22 +1,10 @@
-import { createRequire } from 'node:module';
 import * as tf from '@tensorflow/tfjs-core';
 import { messageOf } from '../../errors.js';
+import { isInstalled } from '../../io/installed.js';
 import { registerGradients } from '../../nn/gradients.js';
-
-const require = createRequire(import.meta.url);
 
 /** Native TensorFlow.js backends, the fastest first. Both register the backend name `tensorflow`. */
 const nativePackages = ['@tensorflow/tfjs-node-gpu', '@tensorflow/tfjs-node'];
-
-/** Packages that are installed here, whether or not their native library is. */
-function isInstalled(name: string): boolean {
-  try {
-    require.resolve(`${name}/package.json`);
-    return true;
-  } catch {
-    return false;
-  }
-}
 
 /** Imports a native package. It brings all of TensorFlow.js, which registers its own gradients: ours go back in. */
 async function importNative(name: string): Promise<void> {
