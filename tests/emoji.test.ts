@@ -150,9 +150,10 @@ test('packages that are not installed are named with the command that installs t
   // A copy of the module where no node_modules folder is above it.
   const compiled = fileURLToPath(new URL('../src/', import.meta.url));
   const copy = join(folder, 'copy');
-  mkdirSync(join(copy, 'data'), { recursive: true });
+  for (const part of ['data', 'io']) mkdirSync(join(copy, part), { recursive: true });
   writeFileSync(join(copy, 'package.json'), '{"type":"module"}');
-  for (const name of ['errors.js', 'data/emojiPackages.js']) cpSync(join(compiled, name), join(copy, name));
+  const modules = ['errors.js', 'io/installed.js', 'data/emojiPackages.js'];
+  for (const name of modules) cpSync(join(compiled, name), join(copy, name));
   const { checkEmojiPackages } = await import(pathToFileURL(join(copy, 'data', 'emojiPackages.js')).href);
   assert.throws(checkEmojiPackages, {
     name: 'UserError',
