@@ -4,6 +4,7 @@ import { Command } from 'commander';
 import { messageOf, UserError } from '../errors.js';
 import { packageRoot } from '../io/packageRoot.js';
 import { closeBars } from '../io/terminal.js';
+import { convertCommand } from './convert.js';
 import { dataCommand } from './data.js';
 import { evalRetrievalCommand } from './evalRetrieval.js';
 import { pretrainCommand } from './pretrain.js';
@@ -23,6 +24,7 @@ export async function main(argv: readonly string[]): Promise<void> {
     .addCommand(quickstartCommand())
     .addCommand(pretrainCommand())
     .addCommand(evalRetrievalCommand())
+    .addCommand(convertCommand())
     .addCommand(dataCommand());
   // A reader that has seen enough (`| head`) ends the command, as it ends other programs.
   process.stdout.on('error', () => process.exit(141));

@@ -1,0 +1,123 @@
+import type { Append } from '../../io/atomic.js';
+import { MAX_TRANSFER_BYTES } from '../../io/readFile.js';
+
+export interface NewMember {
+  name: string;
+  data: Uint8Array;
+}
+
+const ALIGNMENT = 64;
+/** Zip64 is what makes archives and members above 4 GiB possible; it came with version 4.5 of the format. */
+const VERSION = 45;
+const UTF8_NAMES = 0x0800;
+/** 1 January 1980, the format's earliest: the same members give the same bytes. */
+const DATE = 0x0021;
+/** Stands where the zip64 field has the value. */
+const UNSET_32 = 0xffffffff;
+const ZIP64_FIELD = 0x0001;
+/** The extra field that PyTorch pads with: "FB". */
+const PADDING_FIELD = 0x4246;
+
+/**
+ * Appends a zip archive as torch.save lays it out: members stored as they are, in the given order, their data at
+ * multiples of 64 bytes so that it can be mapped into memory. All sizes are zip64 ones, small archives' too, so that
+ * there is one form. Data is checksummed and written where it lies, without a copy.
+ */
+export function writeZip(append: Append, members: Iterable<NewMember>): void {
+  const directory: Buffer[] = [];
+  let offset = 0;
+  for (const { name, data } of members) {
+    const title = Buffer.from(name);
+    const crc = crc32(data);
+    const header = localHeader(title, crc, data.length, offset);
+    directory.push(directoryEntry(title, crc, data.length, offset));
+    append(header);
+    for (let start = 0; start < data.length; start += MAX_TRANSFER_BYTES) {
+      append(data.subarray(start, start + MAX_TRANSFER_BYTES));
+    }
+    offset += header.length + data.length;
+  }
+  const entries = Buffer.concat(directory);
+  append(entries);
+  append(endOfArchive(directory.length, entries.length, offset));
+}
+
+function localHeader(title: Buffer, crc: number, size: number, offset: number): Buffer {
+  const before = 30 + title.length + 20 + 4;
+  const padding = (ALIGNMENT - ((offset + before) % ALIGNMENT)) % ALIGNMENT;
+  const header = Buffer.alloc(before + padding);
+  header.writeUInt32LE(0x04034b50, 0);
+  writeCommon(header, 4, crc, title.length, before + padding - 30 - title.length);
+  title.copy(header, 30);
+  const extra = 30 + title.length;
+  header.writeUInt16LE(ZIP64_FIELD, extra);
+  header.writeUInt16LE(16, extra + 2);
+  header.writeBigUInt64LE(BigInt(size), extra + 4);
+  header.writeBigUInt64LE(BigInt(size), extra + 12);
+  header.writeUInt16LE(PADDING_FIELD, extra + 20);
+  header.writeUInt16LE(padding, extra + 22);
+  return header;
+}
+
+function directoryEntry(title: Buffer, crc: number, size: number, offset: number): Buffer {
+  const entry = Buffer.alloc(46 + title.length + 28);
+  entry.writeUInt32LE(0x02014b50, 0);
+  entry.writeUInt16LE(VERSION, 4);
+  writeCommon(entry, 6, crc, title.length, 28);
+  entry.writeUInt32LE(UNSET_32, 42);
+  title.copy(entry, 46);
+  const extra = 46 + title.length;
+  entry.writeUInt16LE(ZIP64_FIELD, extra);
+  entry.writeUInt16LE(24, extra + 2);
+  entry.writeBigUInt64LE(BigInt(size), extra + 4);
+  entry.writeBigUInt64LE(BigInt(size), extra + 12);
+  entry.writeBigUInt64LE(BigInt(offset), extra + 20);
+  return entry;
+}
+
+/** The fields that a member's own header and its entry in the directory share. */
+function writeCommon(target: Buffer, at: number, crc: number, nameLength: number, extraLength: number): void {
+  target.writeUInt16LE(VERSION, at);
+  target.writeUInt16LE(UTF8_NAMES, at + 2);
+  target.writeUInt16LE(DATE, at + 8);
+  target.writeUInt32LE(crc, at + 10);
+  target.writeUInt32LE(UNSET_32, at + 14);
+  target.writeUInt32LE(UNSET_32, at + 18);
+  target.writeUInt16LE(nameLength, at + 22);
+  target.writeUInt16LE(extraLength, at + 24);
+}
+
+/** The zip64 end record, its locator, and the end record that points to them. */
+function endOfArchive(count: number, directorySize: number, directoryOffset: number): Buffer {
+  const end = Buffer.alloc(56 + 20 + 22);
+  end.writeUInt32LE(0x06064b50, 0);
+  end.writeBigUInt64LE(44n, 4); // bytes of this record that follow
+  end.writeUInt16LE(VERSION, 12);
+  end.writeUInt16LE(VERSION, 14);
+  end.writeBigUInt64LE(BigInt(count), 24);
+  end.writeBigUInt64LE(BigInt(count), 32);
+  end.writeBigUInt64LE(BigInt(directorySize), 40);
+  end.writeBigUInt64LE(BigInt(directoryOffset), 48);
+  end.writeUInt32LE(0x07064b50, 56);
+  end.writeBigUInt64LE(BigInt(directoryOffset + directorySize), 64);
+  end.writeUInt32LE(1, 72); // disks
+  end.writeUInt32LE(0x06054b50, 76);
+  end.writeUInt16LE(0xffff, 84);
+  end.writeUInt16LE(0xffff, 86);
+  end.writeUInt32LE(UNSET_32, 88);
+  end.writeUInt32LE(UNSET_32, 92);
+  return end;
+}
+
+const crcTable = Int32Array.from({ length: 256 }, (_, byte) => {
+  let crc = byte;
+  for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ 0xedb88320 : crc >>> 1;
+  return crc;
+});
+
+/** CRC-32 as zip has it. (node:zlib has one from Node.js 20.15 on, which is newer than the oldest we run on.) */
+function crc32(bytes: Uint8Array): number {
+  let crc = -1;
+  for (let i = 0; i < bytes.length; i++) crc = crcTable[(crc ^ bytes[i]) & 255] ^ (crc >>> 8);
+  return ~crc >>> 0;
+}

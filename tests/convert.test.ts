@@ -1,0 +1,140 @@
+import assert from 'node:assert/strict';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { readTensors } from '../src/checkpoint/checkpoint.js';
+import { PickleGlobal, unpickle } from '../src/checkpoint/torch/pickle.js';
+import { readTorchWeights } from '../src/checkpoint/torch/torchFile.js';
+import { pickle } from '../src/checkpoint/torch/writePickle.js';
+import { writeTorchCheckpoint } from '../src/checkpoint/torch/writeTorch.js';
+import { UserError } from '../src/errors.js';
+import { readSafetensors, type TensorData, writeSafetensors } from '../src/io/safetensors.js';
+import { runCli } from './runCli.js';
+import { bytesOf, fixture, randomFloats, temporaryDirectory } from './support.js';
+
+const folder = temporaryDirectory();
+const golden = (name: string) => fixture('golden', 'vit', name);
+
+async function convert(from: string, name: string, to: string): Promise<{ out: string; said: string }> {
+  const out = join(folder, name);
+  const { code, stdout, stderr } = await runCli(['convert', from, out, '--to', to]);
+  assert.equal(code, 0, stderr);
+  return { out, said: stdout };
+}
+
+/** Float32 of every kind, a scalar, an empty tensor, integers: what checkpoints hold. */
+const variety = new Map<string, { shape: number[]; data: TensorData }>([
+  ['visual.conv1.weight', { shape: [3, 1, 5], data: randomFloats(15, 'convert') }],
+  ['logit_scale', { shape: [], data: Float32Array.of(-0) }],
+  ['bert.pooler.dense.bias', { shape: [3], data: Float32Array.of(Infinity, 1e-45, 3.4028234663852886e38) }],
+  ['empty', { shape: [0, 4], data: new Float32Array(0) }],
+  ['名', { shape: [1], data: Float64Array.of(0.1) }],
+  ['visual.bn1.num_batches_tracked', { shape: [], data: BigInt64Array.of(-(2n ** 40n)) }],
+  ['position_ids', { shape: [1, 2], data: Int32Array.of(7, -8) }],
+]);
+
+test('checkpoint directory → pt → safetensors gives the same bytes, with a NaN’s payload', async () => {
+  const directory = join(folder, 'model');
+  mkdirSync(directory);
+  const from = join(directory, 'model.safetensors');
+  const bits = new Uint8Array(Uint32Array.of(0x7fc12345, 0xffc00001).buffer);
+  const nan = { shape: [2], data: new Float32Array(bits.buffer) };
+  writeSafetensors(from, new Map([...variety, ['nan', nan]]));
+  const pt = await convert(directory, 'variety.pt', 'pt');
+  assert.equal(pt.said, `${pt.out}: 8 tensors\n`);
+  const back = await convert(pt.out, 'back.safetensors', 'safetensors');
+  assert.deepEqual(readFileSync(back.out), readFileSync(from));
+});
+
+test('the reference’s checkpoint goes to safetensors and back with every value', async () => {
+  const { out } = await convert(golden('init.pt'), 'init.safetensors', 'safetensors');
+  const { out: pt } = await convert(out, 'init.pt', 'pt');
+  const expected = readSafetensors(golden('init.safetensors'));
+  const weights = readTorchWeights(pt);
+  assert.deepEqual([...weights.keys()].sort(), [...expected.keys()].sort());
+  for (const [name, { shape, data }] of expected) {
+    assert.deepEqual(weights.get(name)!.shape, shape);
+    assert.deepEqual(bytesOf(weights.get(name)!.data), bytesOf(data), name);
+  }
+});
+
+test('half precision is widened, and the command says so', async () => {
+  const { out, said } = await convert(golden('half.pt'), 'half.safetensors', 'safetensors');
+  const halves = [...readTensors(golden('half.pt')).values()].filter(({ dtype }) => dtype === 'F16').length;
+  assert.ok(halves > 0);
+  assert.match(said, new RegExp(`, ${halves} of half precision widened to float32\n$`));
+  for (const [name, { data }] of readSafetensors(golden('half_expected_f32.safetensors'))) {
+    assert.deepEqual(bytesOf(readTensors(out).get(name)!.data), bytesOf(data), name);
+  }
+});
+
+test('an existing file is left alone, another form refused', async () => {
+  const out = join(folder, 'mine.pt');
+  writeFileSync(out, 'mine');
+  const existing = await runCli(['convert', golden('init.pt'), out, '--to', 'pt']);
+  assert.equal(existing.code, 1);
+  assert.match(existing.stderr, /mine\.pt exists already/);
+  assert.equal(readFileSync(out, 'utf8'), 'mine');
+  const other = await runCli(['convert', golden('init.pt'), join(folder, 'x.h5'), '--to', 'h5']);
+  assert.equal(other.code, 1);
+  assert.match(other.stderr, /--to/);
+  assert.ok(!existsSync(join(folder, 'x.h5')));
+});
+
+test('a tensor that can’t be written leaves no file', () => {
+  for (const data of [new Int8Array(2), new Float32Array(3)]) {
+    const weights = new Map([['odd', { shape: [2], data }]]);
+    const write = () =>
+      writeTorchCheckpoint(join(folder, 'odd.pt'), { weights, epoch: 0, step: 0, name: '' });
+    assert.throws(write, (error) => error instanceof UserError && /tensor 'odd'/.test(error.message));
+  }
+  assert.deepEqual(
+    readdirSync(folder).filter((name) => name.startsWith('odd')),
+    [],
+  );
+});
+
+test('the archive is one of torch.save: stored, aligned to 64 bytes, checksummed, with its version', () => {
+  const path = join(folder, 'structure.pt');
+  const weights = new Map([['w', { shape: [2], data: Float32Array.of(1, 2) }]]);
+  writeTorchCheckpoint(path, { weights, epoch: 3, step: 2 ** 33, name: '实验' });
+  const bytes = readFileSync(path);
+  const members = new Map<string, Buffer>();
+  let at = 0;
+  for (; bytes.readUInt32LE(at) === 0x04034b50; ) {
+    assert.equal(bytes.readUInt16LE(at + 8), 0, 'stored');
+    const nameLength = bytes.readUInt16LE(at + 26);
+    const name = bytes.toString('utf8', at + 30, at + 30 + nameLength);
+    const size = Number(bytes.readBigUInt64LE(at + 30 + nameLength + 4));
+    const start = at + 30 + nameLength + bytes.readUInt16LE(at + 28);
+    assert.equal(start % 64, 0, name);
+    members.set(name, bytes.subarray(start, start + size));
+    if (name === 'archive/byteorder') assert.equal(bytes.readUInt32LE(at + 14), 0x19e33d85);
+    at = start + size;
+  }
+  assert.equal(bytes.readUInt32LE(at), 0x02014b50, 'the directory follows');
+  assert.deepEqual(
+    [...members.keys()],
+    ['archive/data.pkl', 'archive/byteorder', 'archive/data/0', 'archive/version'],
+  );
+  assert.equal(String(members.get('archive/version')), '3\n');
+  assert.equal(String(members.get('archive/byteorder')), 'little');
+  const root = unpickle(members.get('archive/data.pkl')!, path, {
+    load: (id) => id,
+    construct: (name, args) => (name === 'collections.OrderedDict' ? new Map() : [name, ...args]),
+  }) as Map<string, unknown>;
+  assert.deepEqual([...root.keys()], ['epoch', 'step', 'name', 'state_dict']);
+  assert.deepEqual([root.get('epoch'), root.get('step'), root.get('name')], [3, 2 ** 33, '实验']);
+  const storage = ['storage', new PickleGlobal('torch.FloatStorage'), '0', 'cpu', 2];
+  assert.deepEqual(
+    root.get('state_dict'),
+    new Map([['module.w', ['torch._utils._rebuild_tensor_v2', storage, 0, [2], [1], false, new Map()]]]),
+  );
+});
+
+test('whole numbers of any safe size survive the pickle, others are refused', () => {
+  const numbers = [0, 1, -1, 2 ** 31 - 1, -(2 ** 31), 2 ** 31, -(2 ** 31) - 1, Number.MAX_SAFE_INTEGER];
+  const nothing = { load: () => null, construct: () => null };
+  assert.deepEqual(unpickle(pickle(numbers), 'numbers', nothing), numbers);
+  for (const wrong of [0.5, NaN, 2 ** 53]) assert.throws(() => pickle(wrong), RangeError);
+});
