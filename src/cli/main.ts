@@ -16,7 +16,7 @@ export async function main(argv: readonly string[]): Promise<void> {
     version: string;
   };
   const program = new Command('cn-clip')
-    .description('Pretrain, evaluate and export Chinese CLIP')
+    .description('Pretrain and evaluate Chinese CLIP, and convert its checkpoints')
     .version(version)
     .option('--debug', 'print stack traces')
     .configureHelp({ showGlobalOptions: true })
