@@ -7,12 +7,13 @@ import { buildEmojiDataset } from './data/emoji.js';
 import { rankOfBestTrue, topK } from './eval/ranking.js';
 import { evaluateSplit, type SplitEvaluation } from './eval/split.js';
 import { packageRoot } from './io/packageRoot.js';
-import type { Reporter } from './io/terminal.js';
+import { progress, type Reporter } from './io/terminal.js';
 import { loadModel } from './model/load.js';
 import type { Model } from './model/model.js';
 import { isVisionParameter } from './model/parameters.js';
 import { Random } from './random.js';
 import { type PretrainReport, writePretrainReport } from './report/pretrainReport.js';
+import { sizeOf } from './shape.js';
 import { Tokenizer } from './text/tokenizer.js';
 import { pretrain } from './train/pretrain.js';
 import { RunDirectory } from './train/runDirectory.js';
@@ -81,14 +82,7 @@ export async function quickstart(
 export const quickstartConfig = join(packageRoot, 'configs', 'pretrain', 'emoji.yaml');
 
 async function buildData(directory: string, reporter: Reporter): Promise<void> {
-  let began = false;
-  await buildEmojiDataset(directory, {
-    onProgress: (done, total) => {
-      if (!began) reporter.begin('Emoji-CN pictures', total);
-      began = true;
-      reporter.advance(done);
-    },
-  });
+  await buildEmojiDataset(directory, { onProgress: progress(reporter, 'Emoji-CN pictures') });
   reporter.end();
 }
 
@@ -119,7 +113,7 @@ function sampleQueries(
 function parameterCounts(model: Model): { name: string; count: number }[] {
   const counts = { 'image tower': 0, 'text tower': 0 };
   for (const [name, { shape }] of model.weights) {
-    counts[isVisionParameter(name) ? 'image tower' : 'text tower'] += shape.reduce((a, b) => a * b, 1);
+    counts[isVisionParameter(name) ? 'image tower' : 'text tower'] += sizeOf(shape);
   }
   return Object.entries(counts).map(([name, count]) => ({ name, count }));
 }

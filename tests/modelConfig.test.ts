@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { sizeOf } from '../src/engine/engine.js';
 import { packageRoot } from '../src/io/packageRoot.js';
 import { loadModelConfig, type ModelConfig } from '../src/model/config.js';
 import { initializeParameter, isVisionParameter, parameterSpecs } from '../src/model/parameters.js';
+import { sizeOf } from '../src/shape.js';
 import { bytesOf, fixture, readJson, temporaryDirectory } from './support.js';
 
 const folder = temporaryDirectory();

@@ -3,9 +3,9 @@ import { test } from 'node:test';
 import type { Tensor, Tensor1D, Tensor2D } from '@tensorflow/tfjs-core';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Signature, TensorFunction } from '../src/engine/engine.js';
-import { sizeOf } from '../src/engine/engine.js';
 import { record } from '../src/engine/onnx/recorder.js';
 import { embedding } from '../src/nn/layers.js';
+import { sizeOf } from '../src/shape.js';
 import { bytesOf, engines, maxDifference, onnx, randomFloats, randomIntegers } from './support.js';
 
 /** A function of one float tensor [n, 3]. */

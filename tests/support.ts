@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { after } from 'node:test';
 import * as tf from '@tensorflow/tfjs-core';
 import '@tensorflow/tfjs-backend-cpu';
-import { type Engine, sizeOf } from '../src/engine/engine.js';
+import type { Engine } from '../src/engine/engine.js';
 import { OnnxEngine } from '../src/engine/onnx/engine.js';
 import { TfjsEngine } from '../src/engine/tfjs/engine.js';
 import { packageRoot } from '../src/io/packageRoot.js';
@@ -13,6 +13,7 @@ import { loadModelConfig, type ModelConfig } from '../src/model/config.js';
 import { createModel } from '../src/model/load.js';
 import type { Model } from '../src/model/model.js';
 import { Random } from '../src/random.js';
+import { sizeOf } from '../src/shape.js';
 import type { TrainerOptions, TrainingBatch } from '../src/train/trainer.js';
 
 // Keeps the plain JavaScript backend from advertising tfjs-node on the terminal.

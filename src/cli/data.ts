@@ -6,7 +6,7 @@ import { openDataset } from '../data/dataset.js';
 import { buildEmojiDataset, defaultTestStyle, emojiStyles } from '../data/emoji.js';
 import { UserError } from '../errors.js';
 import { writeFileAtomic } from '../io/atomic.js';
-import { createReporter } from '../io/terminal.js';
+import { createReporter, progress } from '../io/terminal.js';
 import { prepareCaption } from '../text/tokenizer.js';
 import { buildVocabulary } from '../text/vocabulary.js';
 
@@ -30,12 +30,7 @@ export function dataCommand(): Command {
   addSettings(emoji, emojiSchema).action(async (flags: Record<string, unknown>) => {
     const { out, size, testStyle } = resolveSettings(emojiSchema, undefined, flags);
     const reporter = createReporter();
-    let began = false;
-    const onProgress = (done: number, total: number) => {
-      if (!began) reporter.begin('pictures', total);
-      began = true;
-      reporter.advance(done);
-    };
+    const onProgress = progress(reporter, 'pictures');
     const summary = await buildEmojiDataset(out, { size, testStyle, onProgress });
     reporter.end();
     for (const [split, { images, texts }] of Object.entries(summary.splits)) {

@@ -83,7 +83,9 @@ export interface Engine {
   dispose(): Promise<void>;
 }
 
-/** Number of elements of a shape. */
-export function sizeOf(shape: readonly number[]): number {
-  return shape.reduce((product, length) => product * length, 1);
+/** The values of named tensors: the storage itself on the onnx engine, downloaded copies on the tfjs engine. */
+export function readAll(
+  tensors: ReadonlyMap<string, DeviceTensor>,
+): Map<string, { shape: readonly number[]; data: Float32Array }> {
+  return new Map([...tensors].map(([name, tensor]) => [name, { shape: tensor.shape, data: tensor.read() }]));
 }

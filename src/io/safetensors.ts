@@ -1,5 +1,6 @@
 import { closeSync, fstatSync } from 'node:fs';
 import { messageOf, UserError } from '../errors.js';
+import { sizeOf } from '../shape.js';
 import { writeFileAtomic } from './atomic.js';
 import { bfloat16ToFloat32, float16ToFloat32 } from './half.js';
 import { bytesOf, MAX_TRANSFER_BYTES, openForReading, readFully } from './readFile.js';
@@ -136,7 +137,7 @@ function encodeHeader(
   let offset = 0;
   for (const [name, { shape, data }] of tensors) {
     if (name === '__metadata__') throw new UserError(`${path}: a tensor can't be named "__metadata__"`);
-    if (elementCount(shape) !== data.length) {
+    if (sizeOf(shape) !== data.length) {
       throw new UserError(
         `${path}: tensor "${name}" has ${data.length} values, its shape [${shape}] says otherwise`,
       );
@@ -216,7 +217,7 @@ function parseEntry(name: string, entry: unknown, path: string): TensorEntry {
   }
   const [begin, end] = offsets;
   const kind: DtypeKind = DTYPES[dtype as Dtype];
-  if (elementCount(shape) * kind.bytes !== end - begin) {
+  if (sizeOf(shape) * kind.bytes !== end - begin) {
     throw new UserError(
       `${where}: ${dtype} [${shape.slice(0, 8)}] does not fill its ${end - begin} bytes of data`,
     );
@@ -257,10 +258,6 @@ function readTensor(
   readFully(file, position, bytesOf(raw), where);
   kind.widen(raw, data as Float32Array);
   return data;
-}
-
-function elementCount(shape: readonly number[]): number {
-  return shape.reduce((product, length) => product * length, 1);
 }
 
 function isCountList(value: unknown): value is number[] {

@@ -9,6 +9,16 @@ export interface Reporter {
   end(): void;
 }
 
+/** A callback for work that tells its total with every step; the bar begins at the first. */
+export function progress(reporter: Reporter, title: string): (done: number, total: number) => void {
+  let began = false;
+  return (done, total) => {
+    if (!began) reporter.begin(title, total);
+    began = true;
+    reporter.advance(done);
+  };
+}
+
 /** Ends bars that an error left open: their timer would keep the process alive. */
 export function closeBars(): void {
   for (const bars of openBars) bars.stop();

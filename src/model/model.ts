@@ -1,13 +1,6 @@
 import type { Tensor } from '@tensorflow/tfjs-core';
-import {
-  type DeviceTensor,
-  type Engine,
-  type HostTensor,
-  type Program,
-  type Signature,
-  sizeOf,
-  type TensorSpec,
-} from '../engine/engine.js';
+import type { DeviceTensor, Engine, HostTensor, Program, Signature, TensorSpec } from '../engine/engine.js';
+import { sizeOf } from '../shape.js';
 import { encodeText } from './bert.js';
 import type { ModelConfig } from './config.js';
 import { isTextParameter, isVisionParameter, parameterSpecs } from './parameters.js';
@@ -34,7 +27,7 @@ export class Model {
 
   get parameterCount(): number {
     let count = 0;
-    for (const { shape } of parameterSpecs(this.config)) count += shape.reduce((a, b) => a * b, 1);
+    for (const { shape } of parameterSpecs(this.config)) count += sizeOf(shape);
     return count;
   }
 

@@ -1,4 +1,5 @@
 import { Random } from '../random.js';
+import { sizeOf } from '../shape.js';
 import type { ModelConfig } from './config.js';
 
 /** How a new parameter starts, as in the reference (PyTorch's defaults where it sets nothing). */
@@ -45,7 +46,7 @@ export function isTextParameter(name: string): boolean {
 
 /** Values of a new model: a pure function of the seed and each parameter's name. */
 export function initializeParameter({ name, shape, initial }: ParameterSpec, seed: number): Float32Array {
-  const values = new Float32Array(shape.reduce((product, length) => product * length, 1));
+  const values = new Float32Array(sizeOf(shape));
   if (initial.kind === 'constant') return values.fill(initial.value);
   const random = new Random(seed, 'parameter', name);
   for (let i = 0; i < values.length; i++) {

@@ -3,6 +3,7 @@ import { type CheckpointContent, restoreMoments, writeCheckpoint } from '../chec
 import { operationalSettings, type PretrainConfig, type StageConfig } from '../config/pretrain.js';
 import { openDataset, type PairDataset } from '../data/dataset.js';
 import { BatchLoader } from '../data/loader.js';
+import { readAll } from '../engine/engine.js';
 import { createEngine } from '../engine/select.js';
 import { UserError } from '../errors.js';
 import { encodeImages } from '../eval/encode.js';
@@ -99,7 +100,12 @@ function settingsOf(config: PretrainConfig, stage: 1 | 2): StageConfig {
   return stage === 1 ? config.stage1 : config.stage2;
 }
 
-/** Runs one stage to its end, from its newest checkpoint if it has one. @returns false if it was stopped. */
+/**
+ * Runs one stage to its end. The model holds the weights of the run's newest checkpoint, if it has one: those of this
+ * stage, or of the end of the stage before.
+ *
+ * @returns false if it was stopped
+ */
 async function runStage(stage: 1 | 2, context: StageContext): Promise<boolean> {
   const { config, model, tokenizer, run, reporter, shouldStop } = context;
   const settings = settingsOf(config, stage);
@@ -128,9 +134,8 @@ async function runStage(stage: 1 | 2, context: StageContext): Promise<boolean> {
     const stepsPerEpoch = loader.batchesPerEpoch;
     const totalSteps = settings.epochs * stepsPerEpoch;
     const resumed = run.latest(stage);
-    const start = resumed ?? (stage === 2 ? run.latest(1) : undefined);
-    if (start !== undefined) readWeightsInto(model, start.path, reporter.line);
-    else if (stage === 2 && (config.weights ?? config.init.vision ?? config.init.text) === undefined) {
+    const given = config.weights ?? config.init.vision ?? config.init.text;
+    if (stage === 2 && run.latest() === undefined && given === undefined) {
       reporter.line('stage 2 starts from random weights: there is no checkpoint of stage 1 here');
     }
     if (settings.warmupSteps >= totalSteps) {
@@ -259,10 +264,7 @@ function finish(context: StageContext, position: Position): void {
 }
 
 function checkpointContent({ model, tokenizer }: StageContext): CheckpointContent {
-  const weights = new Map(
-    [...model.weights].map(([name, tensor]) => [name, { shape: tensor.shape, data: tensor.read() }]),
-  );
-  return { weights, config: model.config, vocabulary: tokenizer.vocabulary };
+  return { weights: readAll(model.weights), config: model.config, vocabulary: tokenizer.vocabulary };
 }
 
 /** The settings that the outcome depends on; a folder is the same one however it is written. */

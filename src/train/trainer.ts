@@ -1,7 +1,8 @@
-import type { DeviceTensor, HostTensor, Moments, Program } from '../engine/engine.js';
+import { type DeviceTensor, type HostTensor, type Moments, type Program, readAll } from '../engine/engine.js';
 import { type DropoutSite, textDropoutSites } from '../model/bert.js';
 import { assertLength, assertTexts, type Model } from '../model/model.js';
 import { isVisionParameter } from '../model/parameters.js';
+import { sizeOf } from '../shape.js';
 import { type AdamWOptions, adamwFactors } from './adamw.js';
 import { dropoutFactors } from './dropout.js';
 import { gradientName, trainingFunction } from './gradients.js';
@@ -86,7 +87,7 @@ export class Trainer {
 
   /** All weights, frozen ones too. On the onnx engine the arrays are the storage itself. */
   get weights(): Map<string, { shape: readonly number[]; data: Float32Array }> {
-    return read(this.model.weights);
+    return readAll(this.model.weights);
   }
 
   /** Loss of a batch and the gradient of every trainable parameter, at the present weights; nothing is updated. */
@@ -94,7 +95,7 @@ export class Trainer {
     batch: TrainingBatch,
   ): Promise<{ loss: number; gradients: Map<string, Float32Array> }> {
     const { loss } = await this.backward(batch);
-    const gradients = new Map([...read(this.gradients)].map(([name, { data }]) => [name, data.slice()]));
+    const gradients = new Map([...readAll(this.gradients)].map(([name, { data }]) => [name, data.slice()]));
     return { loss: loss.data[0], gradients };
   }
 
@@ -161,9 +162,8 @@ export class Trainer {
     const feeds: Record<string, HostTensor> = {};
     this.dropoutSites.forEach(({ name, rate, shape }, site) => {
       const numbers = shape.map((size) => (typeof size === 'string' ? sizes[size] : size));
-      const count = numbers.reduce((product, size) => product * size, 1);
       const key = [this.options.seed, this.stepCount, site];
-      feeds[name] = { data: dropoutFactors(count, rate, key), shape: numbers };
+      feeds[name] = { data: dropoutFactors(sizeOf(numbers), rate, key), shape: numbers };
     });
     return feeds;
   }
@@ -211,8 +211,4 @@ function diagonalShare({ data }: HostTensor): number {
   let hits = 0;
   for (let i = 0; i < data.length; i++) if (data[i] === i) hits++;
   return hits / data.length;
-}
-
-function read(tensors: ReadonlyMap<string, DeviceTensor>) {
-  return new Map([...tensors].map(([name, tensor]) => [name, { shape: tensor.shape, data: tensor.read() }]));
 }

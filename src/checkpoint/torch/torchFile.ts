@@ -3,6 +3,7 @@ import { UserError } from '../../errors.js';
 import { bfloat16ToFloat32, float16ToFloat32 } from '../../io/half.js';
 import { openForReading, readFully } from '../../io/readFile.js';
 import type { StoredTensor } from '../../io/safetensors.js';
+import { sizeOf } from '../../shape.js';
 import { PickleGlobal, PickleObject, type PickleValue, unpickle } from './pickle.js';
 import { readZipDirectory, type ZipMember } from './zip.js';
 
@@ -146,7 +147,7 @@ function readTensor(
   where: string,
 ): StoredTensor {
   const { kind, member } = storage;
-  const count = shape.reduce((product, size) => product * size, 1);
+  const count = sizeOf(shape);
   const last = shape.reduce((sum, size, axis) => sum + (size - 1) * strides[axis], offset);
   // A view with strides of 0 could name far more elements than its storage has.
   if (count * kind.bytes > member.size) {

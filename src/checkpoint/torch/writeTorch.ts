@@ -2,6 +2,7 @@ import { UserError } from '../../errors.js';
 import { writeFileAtomic } from '../../io/atomic.js';
 import { bytesOf } from '../../io/readFile.js';
 import type { TensorData, WritableTensor } from '../../io/safetensors.js';
+import { sizeOf } from '../../shape.js';
 import { PickleGlobal } from './pickle.js';
 import { PersistentId, type Picklable, PickleCall, pickle } from './writePickle.js';
 import { type NewMember, writeZip } from './writeZip.js';
@@ -36,7 +37,7 @@ export function writeTorchCheckpoint(path: string, { weights, epoch, step, name 
   const storages: NewMember[] = [];
   for (const [parameter, { shape, data }] of weights) {
     const where = `${path}: tensor '${parameter}'`;
-    if (shape.reduce((product, size) => product * size, 1) !== data.length) {
+    if (sizeOf(shape) !== data.length) {
       throw new UserError(`${where} has ${data.length} values, its shape [${shape}] says otherwise`);
     }
     const key = String(storages.length);

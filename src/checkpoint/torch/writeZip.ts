@@ -1,5 +1,14 @@
 import type { Append } from '../../io/atomic.js';
 import { MAX_TRANSFER_BYTES } from '../../io/readFile.js';
+import {
+  END_SIGNATURE,
+  LOCAL_SIGNATURE,
+  MEMBER_SIGNATURE,
+  UNSET_16,
+  UNSET_32,
+  ZIP64_END_SIGNATURE,
+  ZIP64_LOCATOR_SIGNATURE,
+} from './zip.js';
 
 export interface NewMember {
   name: string;
@@ -12,8 +21,6 @@ const VERSION = 45;
 const UTF8_NAMES = 0x0800;
 /** 1 January 1980, the format's earliest: the same members give the same bytes. */
 const DATE = 0x0021;
-/** Stands where the zip64 field has the value. */
-const UNSET_32 = 0xffffffff;
 const ZIP64_FIELD = 0x0001;
 /** The extra field that PyTorch pads with: "FB". */
 const PADDING_FIELD = 0x4246;
@@ -46,7 +53,7 @@ function localHeader(title: Buffer, crc: number, size: number, offset: number): 
   const before = 30 + title.length + 20 + 4;
   const padding = (ALIGNMENT - ((offset + before) % ALIGNMENT)) % ALIGNMENT;
   const header = Buffer.alloc(before + padding);
-  header.writeUInt32LE(0x04034b50, 0);
+  header.writeUInt32LE(LOCAL_SIGNATURE, 0);
   writeCommon(header, 4, crc, title.length, before + padding - 30 - title.length);
   title.copy(header, 30);
   const extra = 30 + title.length;
@@ -61,7 +68,7 @@ function localHeader(title: Buffer, crc: number, size: number, offset: number): 
 
 function directoryEntry(title: Buffer, crc: number, size: number, offset: number): Buffer {
   const entry = Buffer.alloc(46 + title.length + 28);
-  entry.writeUInt32LE(0x02014b50, 0);
+  entry.writeUInt32LE(MEMBER_SIGNATURE, 0);
   entry.writeUInt16LE(VERSION, 4);
   writeCommon(entry, 6, crc, title.length, 28);
   entry.writeUInt32LE(UNSET_32, 42);
@@ -90,7 +97,7 @@ function writeCommon(target: Buffer, at: number, crc: number, nameLength: number
 /** The zip64 end record, its locator, and the end record that points to them. */
 function endOfArchive(count: number, directorySize: number, directoryOffset: number): Buffer {
   const end = Buffer.alloc(56 + 20 + 22);
-  end.writeUInt32LE(0x06064b50, 0);
+  end.writeUInt32LE(ZIP64_END_SIGNATURE, 0);
   end.writeBigUInt64LE(44n, 4); // bytes of this record that follow
   end.writeUInt16LE(VERSION, 12);
   end.writeUInt16LE(VERSION, 14);
@@ -98,12 +105,12 @@ function endOfArchive(count: number, directorySize: number, directoryOffset: num
   end.writeBigUInt64LE(BigInt(count), 32);
   end.writeBigUInt64LE(BigInt(directorySize), 40);
   end.writeBigUInt64LE(BigInt(directoryOffset), 48);
-  end.writeUInt32LE(0x07064b50, 56);
+  end.writeUInt32LE(ZIP64_LOCATOR_SIGNATURE, 56);
   end.writeBigUInt64LE(BigInt(directoryOffset + directorySize), 64);
   end.writeUInt32LE(1, 72); // disks
-  end.writeUInt32LE(0x06054b50, 76);
-  end.writeUInt16LE(0xffff, 84);
-  end.writeUInt16LE(0xffff, 86);
+  end.writeUInt32LE(END_SIGNATURE, 76);
+  end.writeUInt16LE(UNSET_16, 84);
+  end.writeUInt16LE(UNSET_16, 86);
   end.writeUInt32LE(UNSET_32, 88);
   end.writeUInt32LE(UNSET_32, 92);
   return end;

@@ -8,16 +8,17 @@ export interface ZipMember {
   size: number;
 }
 
-const END_SIGNATURE = 0x06054b50;
-const ZIP64_LOCATOR_SIGNATURE = 0x07064b50;
-const ZIP64_END_SIGNATURE = 0x06064b50;
-const MEMBER_SIGNATURE = 0x02014b50;
-const LOCAL_SIGNATURE = 0x04034b50;
+export const END_SIGNATURE = 0x06054b50;
+export const ZIP64_LOCATOR_SIGNATURE = 0x07064b50;
+export const ZIP64_END_SIGNATURE = 0x06064b50;
+export const MEMBER_SIGNATURE = 0x02014b50;
+export const LOCAL_SIGNATURE = 0x04034b50;
 const END_LENGTH = 22;
 const MAX_COMMENT = 0xffff;
 const MAX_DIRECTORY = 256 * 2 ** 20;
-const UNSET_16 = 0xffff;
-const UNSET_32 = 0xffffffff;
+/** All ones stand where the zip64 field has the value. */
+export const UNSET_16 = 0xffff;
+export const UNSET_32 = 0xffffffff;
 
 /** Whether a file begins as a zip archive does. @throws UserError if it can't be opened */
 export function isZip(path: string): boolean {

@@ -1,18 +1,18 @@
 import * as ort from 'onnxruntime-node';
 import { messageOf, UserError } from '../../errors.js';
-import {
-  type AdamWFactors,
-  type DataType,
-  type DeviceTensor,
-  type Engine,
-  type Feeds,
-  type HostArray,
-  type HostTensor,
-  type Moments,
-  type Program,
-  type Signature,
-  sizeOf,
-  type TensorFunction,
+import { sizeOf } from '../../shape.js';
+import type {
+  AdamWFactors,
+  DataType,
+  DeviceTensor,
+  Engine,
+  Feeds,
+  HostArray,
+  HostTensor,
+  Moments,
+  Program,
+  Signature,
+  TensorFunction,
 } from '../engine.js';
 import { updateAdamW } from './adamw.js';
 import { encodeModel } from './protobuf.js';

@@ -1,17 +1,17 @@
 import * as tf from '@tensorflow/tfjs-core';
-import {
-  type AdamWFactors,
-  type DataType,
-  type DeviceTensor,
-  type Engine,
-  type Feeds,
-  type HostArray,
-  type HostTensor,
-  type Moments,
-  type Program,
-  type Signature,
-  sizeOf,
-  type TensorFunction,
+import { sizeOf } from '../../shape.js';
+import type {
+  AdamWFactors,
+  DataType,
+  DeviceTensor,
+  Engine,
+  Feeds,
+  HostArray,
+  HostTensor,
+  Moments,
+  Program,
+  Signature,
+  TensorFunction,
 } from '../engine.js';
 
 /** A tensor on the TensorFlow.js backend; writing replaces it. */
