@@ -5,19 +5,21 @@ import { test } from 'node:test';
 import {
   checkpointFiles,
   readState,
-  restoreMoments,
-  type WeightMap,
+  readTrainingState,
   writeCheckpoint,
-} from '../src/checkpoint/checkpoint.js';
+} from '../src/checkpoint/directory.js';
+import { readAll } from '../src/engine/engine.js';
 import { writeSafetensors } from '../src/io/safetensors.js';
+import type { LazyTensor } from '../src/io/tensor.js';
 import { loadModel, readWeightsInto } from '../src/model/load.js';
 import type { Model } from '../src/model/model.js';
-import { createTrainer } from '../src/train/trainer.js';
+import { createTrainer, type Trainer } from '../src/train/trainer.js';
 import {
   bytesOf,
   engines,
   onnx,
   randomBatch,
+  readJson,
   snapshot,
   temporaryDirectory,
   tinyModel,
@@ -26,9 +28,17 @@ import {
 
 const folder = temporaryDirectory();
 const vocabulary = ['[PAD]', '[UNK]', '中', '##文'];
+const finishedFiles = [
+  'cn-clip.json',
+  'config.json',
+  'model.safetensors',
+  'preprocessor_config.json',
+  'vocab.txt',
+];
 
-const weightsOf = (model: Model): WeightMap =>
-  new Map([...model.weights].map(([name, tensor]) => [name, { shape: tensor.shape, data: tensor.read() }]));
+type WeightMap = Trainer['weights'];
+
+const weightsOf = (model: Model): WeightMap => readAll(model.weights);
 
 function assertSameWeights(actual: WeightMap, expected: ReadonlyMap<string, Float32Array>): void {
   assert.deepEqual([...actual.keys()], [...expected.keys()]);
@@ -43,20 +53,22 @@ for (const engine of engines) {
     const batches = [0, 1, 2].map((i) => randomBatch(model.config, 4, 7, i));
     for (const batch of batches.slice(0, 2)) await trainer.step(batch);
     const directory = join(folder, `resume-${engine === onnx}`);
-    const state = { stage: 2, step: 2, totalSteps: 8 };
-    const { config } = model;
-    const weights = weightsOf(model);
-    writeCheckpoint(directory, { weights, config, vocabulary, moments: trainer.moments, state });
-    const saved = snapshot(weights);
+    const run = { stage: 2, totalSteps: 8 };
+    const { config, tensors: weights } = model;
+    const training = { epoch: 1, step: 2, name: 'test', optimizer: trainer.optimizerState };
+    writeCheckpoint(directory, { weights, config, vocabulary, training, run });
+    const saved = snapshot(weightsOf(model));
     await trainer.step(batches[2]);
 
     const other = tinyModel(engine, {}, 2);
     readWeightsInto(other, directory);
     assertSameWeights(weightsOf(other), saved);
     const resumed = await createTrainer(other, options);
-    restoreMoments(directory, resumed.moments);
-    assert.deepEqual(readState(directory), state);
-    resumed.stepCount = 2;
+    const state = readState(directory) as Record<string, unknown>;
+    const { moments: _, ...factors } = trainer.optimizerState;
+    assert.deepEqual(state, { ...run, epoch: 1, step: 2, name: 'test', optimizer: { ...factors, step: 2 } });
+    resumed.restore(readTrainingState(directory), directory);
+    assert.deepEqual([resumed.stepCount, resumed.updateCount], [2, 2]);
     await resumed.step(batches[2]);
     assertSameWeights(resumed.weights, snapshot(trainer.weights));
     for (const [name, { first, second }] of trainer.moments) {
@@ -70,8 +82,15 @@ for (const engine of engines) {
 test('a finished model is a folder that loadModel takes, config and vocabulary beside the weights', async () => {
   const model = tinyModel(onnx, { vision_head_width: 32, vocab_size: 4 });
   const directory = join(folder, 'model');
-  writeCheckpoint(directory, { weights: weightsOf(model), config: model.config, vocabulary });
-  assert.deepEqual(readdirSync(directory).sort(), ['config.json', 'model.safetensors', 'vocab.txt']);
+  writeCheckpoint(directory, { weights: model.tensors, config: model.config, vocabulary });
+  assert.deepEqual(readdirSync(directory).sort(), finishedFiles);
+  const versions = readJson<Record<string, unknown>>(join(directory, checkpointFiles.versions));
+  assert.equal(versions.format, 1);
+  for (const name of ['cn-clip', 'node', 'onnxruntime-node', '@tensorflow/tfjs-core']) {
+    assert.match(String(versions[name]), /^\d+\.\d+\.\d+/, name);
+  }
+  const preprocessing = readJson<Record<string, unknown>>(join(directory, checkpointFiles.preprocessing));
+  assert.deepEqual(preprocessing.size, { height: 32, width: 32 });
   assert.equal(
     readFileSync(join(directory, checkpointFiles.vocabulary), 'utf8'),
     `${vocabulary.join('\n')}\n`,
@@ -88,10 +107,11 @@ test('a checkpoint is replaced as a whole', () => {
   const place = join(folder, 'replaced');
   const directory = join(place, 'model');
   mkdirSync(place);
-  const content = { weights: weightsOf(model), config: model.config, vocabulary };
-  writeCheckpoint(directory, { ...content, state: { step: 1 } });
+  const content = { weights: model.tensors, config: model.config, vocabulary };
+  writeCheckpoint(directory, { ...content, training: { epoch: 1, step: 1, name: '' } });
+  assert.deepEqual(readdirSync(directory).sort(), [...finishedFiles, 'state.json'].sort());
   writeCheckpoint(directory, content);
-  assert.deepEqual(readdirSync(directory).sort(), ['config.json', 'model.safetensors', 'vocab.txt']);
+  assert.deepEqual(readdirSync(directory).sort(), finishedFiles);
   assert.deepEqual(readdirSync(place), ['model']);
 });
 
@@ -100,20 +120,21 @@ test('a write that fails half-way leaves what was there, and nothing else', () =
   const place = join(folder, 'interrupted');
   const directory = join(place, 'checkpoint');
   mkdirSync(place);
-  const content = { weights: weightsOf(model), config: model.config, vocabulary };
+  const content = { weights: model.tensors, config: model.config, vocabulary };
   const broken = () => {
     throw new Error('the device is gone');
   };
-  const tensor = { ...onnx.tensor([2]), shape: [2], read: broken, write: broken, dispose: broken };
+  const tensor: LazyTensor = { shape: [2], dtype: 'F32', read: broken };
   const moments = new Map([['logit_scale', { first: tensor, second: tensor }]]);
-  const state = { step: 2 };
-  assert.throws(() => writeCheckpoint(directory, { ...content, moments, state }), /the device is gone/);
+  const factors = { step: 2, learningRate: 0, weightDecay: 0, beta1: 0, beta2: 0, epsilon: 0 };
+  const training = { epoch: 1, step: 2, name: '', optimizer: { ...factors, moments } };
+  assert.throws(() => writeCheckpoint(directory, { ...content, training }), /the device is gone/);
   assert.deepEqual(readdirSync(place), []);
-  writeCheckpoint(directory, { ...content, state: { step: 1 } });
+  writeCheckpoint(directory, { ...content, training: { epoch: 1, step: 1, name: '' } });
   const before = readFileSync(join(directory, checkpointFiles.weights));
-  assert.throws(() => writeCheckpoint(directory, { ...content, moments, state }), /the device is gone/);
+  assert.throws(() => writeCheckpoint(directory, { ...content, training }), /the device is gone/);
   assert.deepEqual(readdirSync(place), ['checkpoint']);
-  assert.deepEqual(readState(directory), { step: 1 });
+  assert.deepEqual(readState(directory), { epoch: 1, step: 1, name: '' });
   assert.deepEqual(readFileSync(join(directory, checkpointFiles.weights)), before);
 });
 
@@ -122,7 +143,7 @@ test('weights that do not fit are refused by name', async () => {
   const fitting = weightsOf(model);
   const path = join(folder, 'weights.safetensors');
   const changed = (
-    change: (weights: Map<string, WeightMap extends ReadonlyMap<string, infer T> ? T : never>) => void,
+    change: (weights: Map<string, WeightMap extends Map<string, infer T> ? T : never>) => void,
   ) => {
     const weights = new Map(fitting);
     change(weights);
@@ -160,10 +181,10 @@ test('weights that do not fit are refused by name', async () => {
 test('what is missing is named, with what to give', async () => {
   const user = (message: RegExp) => ({ name: 'UserError', message });
   const nowhere = join(folder, 'nowhere');
-  await assert.rejects(loadModel(nowhere), user(/nowhere does not exist: give a \.safetensors or \.pt file/));
+  await assert.rejects(loadModel(nowhere), user(/nowhere does not exist: give a checkpoint directory/));
   const bare = join(folder, 'bare');
   mkdirSync(bare);
-  await assert.rejects(loadModel(bare), user(/model\.safetensors does not exist/));
+  await assert.rejects(loadModel(bare), user(/bare holds no weights: expected model\.safetensors/));
   writeSafetensors(join(bare, checkpointFiles.weights), weightsOf(tinyModel(onnx)));
   await assert.rejects(
     loadModel(bare),
@@ -178,9 +199,39 @@ test('what is missing is named, with what to give', async () => {
   assert.throws(() => readState(bare), user(/state\.json is missing or damaged/));
   writeFileSync(join(bare, checkpointFiles.state), '{"step": 1');
   assert.throws(() => readState(bare), user(/state\.json is missing or damaged/));
-  const moments = new Map([['logit_scale', { first: onnx.tensor([]), second: onnx.tensor([]) }]]);
-  assert.throws(() => restoreMoments(bare, moments), user(/optimizer\.safetensors/));
+  writeFileSync(join(bare, checkpointFiles.state), '{"step": -1}');
+  assert.throws(() => readTrainingState(bare), user(/state\.json is damaged: epoch.*step/));
+  const factors = '"learningRate": 0, "weightDecay": 0, "beta1": 0, "beta2": 0, "epsilon": 0';
+  const state = `{"epoch": 1, "step": 1, "optimizer": {"step": 1, ${factors}}}`;
+  writeFileSync(join(bare, checkpointFiles.state), state);
+  assert.throws(() => readTrainingState(bare), user(/optimizer\.safetensors: can't be opened/));
   const wrong = { shape: [1], data: new Float32Array(1) };
-  writeSafetensors(join(bare, checkpointFiles.moments), new Map([['logit_scale.exp_avg', wrong]]));
-  assert.throws(() => restoreMoments(bare, moments), user(/'logit_scale\.exp_avg' has shape \[1\]/));
+  const moments = join(bare, checkpointFiles.moments);
+  writeSafetensors(moments, new Map([['logit_scale.exp_avg', wrong]]));
+  assert.throws(() => readTrainingState(bare), user(/'logit_scale\.exp_avg_sq' is missing/));
+  writeSafetensors(
+    moments,
+    new Map([
+      ['logit_scale.exp_avg', wrong],
+      ['logit_scale.exp_avg_sq', wrong],
+    ]),
+  );
+  const trainer = await createTrainer(tinyModel(onnx), trainerDefaults);
+  assert.throws(
+    () => trainer.restore(readTrainingState(bare), bare),
+    user(/'\S+\.exp_avg' is missing|'logit_scale\.exp_avg' has shape \[1\]/),
+  );
+  assert.equal(trainer.stepCount, 0);
+  assert.throws(
+    () => trainer.restore(undefined, 'weights.pt'),
+    user(/weights\.pt holds weights, but no optimizer/),
+  );
+});
+
+test('a directory of a later layout is refused', async () => {
+  const model = tinyModel(onnx);
+  const directory = join(folder, 'later');
+  writeCheckpoint(directory, { weights: model.tensors, config: model.config, vocabulary });
+  writeFileSync(join(directory, checkpointFiles.versions), '{"format": 2}');
+  await assert.rejects(loadModel(directory), { name: 'UserError', message: /format 2 is not known here/ });
 });

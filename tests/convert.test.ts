@@ -2,22 +2,22 @@ import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { readTensors } from '../src/checkpoint/checkpoint.js';
+import { openWeights } from '../src/checkpoint/files.js';
 import { PickleGlobal, unpickle } from '../src/checkpoint/torch/pickle.js';
-import { readTorchWeights } from '../src/checkpoint/torch/torchFile.js';
 import { pickle } from '../src/checkpoint/torch/writePickle.js';
 import { writeTorchCheckpoint } from '../src/checkpoint/torch/writeTorch.js';
 import { UserError } from '../src/errors.js';
-import { readSafetensors, type TensorData, writeSafetensors } from '../src/io/safetensors.js';
+import { readSafetensors, writeSafetensors } from '../src/io/safetensors.js';
+import { readValues, type TensorData, tensorOf } from '../src/io/tensor.js';
 import { runCli } from './runCli.js';
 import { bytesOf, fixture, randomFloats, temporaryDirectory } from './support.js';
 
 const folder = temporaryDirectory();
 const golden = (name: string) => fixture('golden', 'vit', name);
 
-async function convert(from: string, name: string, to: string): Promise<{ out: string; said: string }> {
+async function convert(from: string, name: string, to: string, ...flags: string[]) {
   const out = join(folder, name);
-  const { code, stdout, stderr } = await runCli(['convert', from, out, '--to', to]);
+  const { code, stdout, stderr } = await runCli(['convert', from, out, '--to', to, ...flags]);
   assert.equal(code, 0, stderr);
   return { out, said: stdout };
 }
@@ -31,6 +31,8 @@ const variety = new Map<string, { shape: number[]; data: TensorData }>([
   ['名', { shape: [1], data: Float64Array.of(0.1) }],
   ['visual.bn1.num_batches_tracked', { shape: [], data: BigInt64Array.of(-(2n ** 40n)) }],
   ['position_ids', { shape: [1, 2], data: Int32Array.of(7, -8) }],
+  ['short', { shape: [2], data: Int16Array.of(-5, 5) }],
+  ['byte', { shape: [1], data: Uint8Array.of(255) }],
 ]);
 
 test('checkpoint directory → pt → safetensors gives the same bytes, with a NaN’s payload', async () => {
@@ -41,7 +43,7 @@ test('checkpoint directory → pt → safetensors gives the same bytes, with a N
   const nan = { shape: [2], data: new Float32Array(bits.buffer) };
   writeSafetensors(from, new Map([...variety, ['nan', nan]]));
   const pt = await convert(directory, 'variety.pt', 'pt');
-  assert.equal(pt.said, `${pt.out}: 8 tensors\n`);
+  assert.equal(pt.said, `${pt.out}: 10 tensors\n`);
   const back = await convert(pt.out, 'back.safetensors', 'safetensors');
   assert.deepEqual(readFileSync(back.out), readFileSync(from));
 });
@@ -50,22 +52,50 @@ test('the reference’s checkpoint goes to safetensors and back with every value
   const { out } = await convert(golden('init.pt'), 'init.safetensors', 'safetensors');
   const { out: pt } = await convert(out, 'init.pt', 'pt');
   const expected = readSafetensors(golden('init.safetensors'));
-  const weights = readTorchWeights(pt);
-  assert.deepEqual([...weights.keys()].sort(), [...expected.keys()].sort());
+  const { tensors } = openWeights(pt);
+  assert.deepEqual([...tensors.keys()].sort(), [...expected.keys()].sort());
   for (const [name, { shape, data }] of expected) {
-    assert.deepEqual(weights.get(name)!.shape, shape);
-    assert.deepEqual(bytesOf(weights.get(name)!.data), bytesOf(data), name);
+    assert.deepEqual(tensors.get(name)!.shape, shape);
+    assert.deepEqual(bytesOf(tensors.get(name)!.read()), bytesOf(data), name);
   }
 });
 
-test('half precision is widened, and the command says so', async () => {
-  const { out, said } = await convert(golden('half.pt'), 'half.safetensors', 'safetensors');
-  const halves = [...readTensors(golden('half.pt')).values()].filter(({ dtype }) => dtype === 'F16').length;
+test('half precision stays half in every direction, to the bit, unless float32 is asked for', async () => {
+  const original = openWeights(golden('half.pt')).tensors;
+  const halves = [...original.values()].filter(({ dtype }) => dtype === 'F16').length;
   assert.ok(halves > 0);
-  assert.match(said, new RegExp(`, ${halves} of half precision widened to float32\n$`));
-  for (const [name, { data }] of readSafetensors(golden('half_expected_f32.safetensors'))) {
-    assert.deepEqual(bytesOf(readTensors(out).get(name)!.data), bytesOf(data), name);
+  const { out, said } = await convert(golden('half.pt'), 'half.safetensors', 'safetensors');
+  assert.equal(said, `${out}: ${original.size} tensors, ${halves} of them in half precision\n`);
+  const { out: pt } = await convert(out, 'half.pt', 'pt');
+  for (const path of [out, pt]) {
+    const { tensors } = openWeights(path);
+    for (const [name, tensor] of original) {
+      assert.equal(tensors.get(name)!.dtype, tensor.dtype, name);
+      assert.deepEqual(bytesOf(tensors.get(name)!.read()), bytesOf(tensor.read()), name);
+    }
   }
+  const wide = await convert(pt, 'wide.safetensors', 'safetensors', '--dtype', 'float32');
+  assert.equal(wide.said, `${wide.out}: ${original.size} tensors\n`);
+  for (const [name, { data }] of readSafetensors(golden('half_expected_f32.safetensors'))) {
+    assert.deepEqual(bytesOf(readValues(openWeights(wide.out).tensors.get(name)!)), bytesOf(data), name);
+  }
+  // Widening is exact, so narrowing it again gives the same halves.
+  const narrow = await convert(wide.out, 'narrow.pt', 'pt', '--dtype', 'float16');
+  const { tensors } = openWeights(narrow.out);
+  for (const [name, tensor] of original) {
+    if (tensor.dtype !== 'F16') continue;
+    assert.deepEqual(bytesOf(tensors.get(name)!.read()), bytesOf(tensor.read()), name);
+  }
+});
+
+test('a value that half precision can’t hold is an error, and leaves no file', async () => {
+  const from = join(folder, 'large.safetensors');
+  writeSafetensors(from, new Map([['w', { shape: [2], data: Float32Array.of(65504, 65520) }]]));
+  const out = join(folder, 'small.pt');
+  const { code, stderr } = await runCli(['convert', from, out, '--to', 'pt', '--dtype', 'float16']);
+  assert.equal(code, 1);
+  assert.match(stderr, /tensor 'w': 65520 is too large for half precision/);
+  assert.ok(!existsSync(out));
 });
 
 test('an existing file is left alone, another form refused', async () => {
@@ -82,12 +112,12 @@ test('an existing file is left alone, another form refused', async () => {
 });
 
 test('a tensor that can’t be written leaves no file', () => {
-  for (const data of [new Int8Array(2), new Float32Array(3)]) {
-    const weights = new Map([['odd', { shape: [2], data }]]);
-    const write = () =>
-      writeTorchCheckpoint(join(folder, 'odd.pt'), { weights, epoch: 0, step: 0, name: '' });
-    assert.throws(write, (error) => error instanceof UserError && /tensor 'odd'/.test(error.message));
-  }
+  const weights = new Map([['odd', tensorOf([2], new Float32Array(3))]]);
+  const write = () => writeTorchCheckpoint(join(folder, 'odd.pt'), weights, { epoch: 0, step: 0, name: '' });
+  assert.throws(
+    write,
+    (error) => error instanceof UserError && /has 3 values, its shape \[2\]/.test(error.message),
+  );
   assert.deepEqual(
     readdirSync(folder).filter((name) => name.startsWith('odd')),
     [],
@@ -96,8 +126,8 @@ test('a tensor that can’t be written leaves no file', () => {
 
 test('the archive is one of torch.save: stored, aligned to 64 bytes, checksummed, with its version', () => {
   const path = join(folder, 'structure.pt');
-  const weights = new Map([['w', { shape: [2], data: Float32Array.of(1, 2) }]]);
-  writeTorchCheckpoint(path, { weights, epoch: 3, step: 2 ** 33, name: '实验' });
+  const weights = new Map([['w', tensorOf([2], Float32Array.of(1, 2))]]);
+  writeTorchCheckpoint(path, weights, { epoch: 3, step: 2 ** 33, name: '实验' });
   const bytes = readFileSync(path);
   const members = new Map<string, Buffer>();
   let at = 0;

@@ -1,7 +1,7 @@
 import { mkdirSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { Command } from 'commander';
-import { isDirectory, weightsPath } from '../checkpoint/checkpoint.js';
+import { vocabularyOf } from '../checkpoint/open.js';
 import { type EvalRetrievalConfig, evalRetrievalSchema } from '../config/evalRetrieval.js';
 import { addSettings, resolveSettings } from '../config/options.js';
 import { openDataset } from '../data/dataset.js';
@@ -67,8 +67,7 @@ async function fromModel(config: EvalRetrievalConfig, reporter: Reporter): Promi
   if (weights === undefined || data === undefined) {
     throw new UserError('give --model and --data, or --image-features, --text-features and --texts');
   }
-  const beside = isDirectory(weights) ? weights : dirname(weightsPath(weights));
-  const tokenizer = Tokenizer.fromFile(vocabulary ?? beside);
+  const tokenizer = Tokenizer.fromFile(vocabulary ?? vocabularyOf(weights));
   const dataset = openDataset(data, config.split, reporter.line);
   const model = await loadModel(weights, {
     config: config.modelConfig,

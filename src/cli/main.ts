@@ -1,9 +1,7 @@
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { Command } from 'commander';
 import { messageOf, UserError } from '../errors.js';
-import { packageRoot } from '../io/packageRoot.js';
 import { closeBars } from '../io/terminal.js';
+import { version } from '../io/version.js';
 import { convertCommand } from './convert.js';
 import { dataCommand } from './data.js';
 import { evalRetrievalCommand } from './evalRetrieval.js';
@@ -12,9 +10,6 @@ import { quickstartCommand } from './quickstart.js';
 
 /** Runs the command line. Bad input prints one message and exits with 1; --debug adds the stack trace. */
 export async function main(argv: readonly string[]): Promise<void> {
-  const { version } = JSON.parse(readFileSync(join(packageRoot, 'package.json'), 'utf8')) as {
-    version: string;
-  };
   const program = new Command('cn-clip')
     .description('Pretrain and evaluate Chinese CLIP, and convert its checkpoints')
     .version(version)

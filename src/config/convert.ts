@@ -2,5 +2,18 @@ import { z } from 'zod';
 
 /** Everything that `cn-clip convert` is told besides its two paths. */
 export const convertSchema = z.strictObject({
-  to: z.enum(['pt', 'safetensors']).describe('form of the file to write'),
+  to: z
+    .enum(['pt', 'safetensors', 'huggingface'])
+    .describe(
+      'pt: a checkpoint of the reference; safetensors: a .safetensors file or, by any other name, a checkpoint ' +
+        "directory; huggingface: a folder for transformers' ChineseCLIPModel",
+    ),
+  dtype: z
+    .enum(['keep', 'float32', 'float16'])
+    .default('keep')
+    .describe('precision of the weights; keep leaves each tensor in its own'),
+  modelConfig: z.string().optional().describe("model config; by default the checkpoint's own"),
+  vocabulary: z.string().optional().describe("vocab.txt or tokenizer.json; by default the checkpoint's own"),
 });
+
+export type ConvertConfig = z.infer<typeof convertSchema>;

@@ -2,14 +2,14 @@ import { type DecodedImage, decodeImage } from './decode.js';
 import { type Image, resizeBicubic, resizeNearest } from './resize.js';
 
 /** Mean and standard deviation of red, green and blue that CLIP models expect, for values in [0, 1]. */
-const MEAN = [0.48145466, 0.4578275, 0.40821073];
-const STANDARD_DEVIATION = [0.26862954, 0.26130258, 0.27577711];
+export const imageMean: readonly number[] = [0.48145466, 0.4578275, 0.40821073];
+export const imageStandardDeviation: readonly number[] = [0.26862954, 0.26130258, 0.27577711];
 
 /** What each byte becomes in each channel, in float32 steps as torchvision takes them. */
-const NORMALIZED = MEAN.map((mean, channel) => {
+const NORMALIZED = imageMean.map((mean, channel) => {
   const { fround } = Math;
   return Float32Array.from({ length: 256 }, (_, byte) =>
-    fround(fround(fround(byte / 255) - fround(mean)) / fround(STANDARD_DEVIATION[channel])),
+    fround(fround(fround(byte / 255) - fround(mean)) / fround(imageStandardDeviation[channel])),
   );
 });
 

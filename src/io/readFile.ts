@@ -1,4 +1,4 @@
-import { openSync, readSync, statSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readSync, statSync } from 'node:fs';
 import { messageOf, UserError } from '../errors.js';
 
 /** Node reads and writes less than 2 GiB at a time. */
@@ -26,6 +26,57 @@ export function readFully(file: number, position: number, target: Uint8Array, wh
 }
 
 /** The bytes under any typed array, not copied. */
-export function bytesOf(data: ArrayBufferView): Uint8Array {
-  return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+export function bytesOf(data: ArrayBufferView): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(data.buffer as ArrayBuffer, data.byteOffset, data.byteLength);
+}
+
+/**
+ * A file of which ranges are read as they are needed. It is opened anew for each range, so that nothing has to be
+ * closed; a file that was changed or replaced in between is an error.
+ */
+export class RangedFile {
+  /** in bytes */
+  readonly size: number;
+  private readonly version: string;
+
+  /** @throws UserError if it can't be opened or is no regular file */
+  constructor(readonly path: string) {
+    const file = openForReading(path);
+    try {
+      const status = fstatSync(file);
+      this.size = status.size;
+      this.version = versionOf(status);
+    } finally {
+      closeSync(file);
+    }
+  }
+
+  /**
+   * `length` bytes from `position` on.
+   *
+   * @param where what is read, for error messages
+   * @throws UserError where the range reaches beyond the file, before anything is allocated
+   */
+  read(position: number, length: number, where: string = this.path): Uint8Array<ArrayBuffer> {
+    if (!(position >= 0 && length >= 0 && position + length <= this.size)) {
+      throw new UserError(
+        `${where}: truncated (${position + length} bytes needed, the file has ${this.size})`,
+      );
+    }
+    const file = openForReading(this.path);
+    try {
+      if (versionOf(fstatSync(file)) !== this.version) {
+        throw new UserError(`${this.path} was changed while it was read`);
+      }
+      const bytes = new Uint8Array(length);
+      readFully(file, position, bytes, where);
+      return bytes;
+    } finally {
+      closeSync(file);
+    }
+  }
+}
+
+function versionOf({ ino, size, mtimeMs }: { ino: number; size: number; mtimeMs: number }): string {
+  return `${ino} ${size} ${mtimeMs}`;
 }

@@ -1,28 +1,25 @@
-import { closeSync, fstatSync } from 'node:fs';
 import { messageOf, UserError } from '../errors.js';
 import { sizeOf } from '../shape.js';
 import { writeFileAtomic } from './atomic.js';
-import { bfloat16ToFloat32, float16ToFloat32 } from './half.js';
-import { bytesOf, MAX_TRANSFER_BYTES, openForReading, readFully } from './readFile.js';
+import { MAX_TRANSFER_BYTES, RangedFile } from './readFile.js';
+import {
+  byteLengthOf,
+  type Dtype,
+  elementBytes,
+  type LazyTensor,
+  readValues,
+  type TensorData,
+  tensorOf,
+} from './tensor.js';
 
-/** Values of a tensor in memory. BOOL is a Uint8Array of 0 and 1. */
-export type TensorData =
-  | Float64Array
-  | Float32Array
-  | BigInt64Array
-  | Int32Array
-  | Int16Array
-  | Int8Array
-  | Uint8Array;
-
-/** A tensor of a file. `dtype` is the file's; F16 and BF16 arrive widened to float32. */
+/** A tensor of a file, read. `dtype` is the file's; F16 and BF16 arrive widened to float32. */
 export interface StoredTensor {
   shape: number[];
   dtype: Dtype;
   data: TensorData;
 }
 
-/** A tensor to write; its dtype follows from the array's class. */
+/** A tensor in memory to write; its dtype follows from the array's class. */
 export interface WritableTensor {
   shape: readonly number[];
   data: TensorData;
@@ -45,80 +42,74 @@ export interface SafetensorsHeader {
   dataStart: number;
 }
 
-export type Dtype = keyof typeof DTYPES;
-
-interface DtypeKind {
-  bytes: number;
-  /** An array of the memory form. */
-  create: (length: number) => TensorData;
-  /** Where the file's form differs: turns raw 16-bit values into the memory form. */
-  widen?: (from: Uint16Array, to: Float32Array) => void;
-}
-
-const DTYPES = {
-  F64: { bytes: 8, create: (n) => new Float64Array(n) },
-  F32: { bytes: 4, create: (n) => new Float32Array(n) },
-  F16: { bytes: 2, create: (n) => new Float32Array(n), widen: float16ToFloat32 },
-  BF16: { bytes: 2, create: (n) => new Float32Array(n), widen: bfloat16ToFloat32 },
-  I64: { bytes: 8, create: (n) => new BigInt64Array(n) },
-  I32: { bytes: 4, create: (n) => new Int32Array(n) },
-  I16: { bytes: 2, create: (n) => new Int16Array(n) },
-  I8: { bytes: 1, create: (n) => new Int8Array(n) },
-  U8: { bytes: 1, create: (n) => new Uint8Array(n) },
-  BOOL: { bytes: 1, create: (n) => new Uint8Array(n) },
-} satisfies Record<string, DtypeKind>;
-
-/** The format's own limit. */
-const MAX_HEADER_BYTES = 100_000_000;
+/** A model of a thousand tensors has a header of 0.1 MB. (The format itself allows 100 MB.) */
+const MAX_HEADER_BYTES = 16 << 20;
 
 /**
- * Reads a safetensors file (https://github.com/huggingface/safetensors): an 8-byte little-endian header length, a
- * JSON header, the tensors' bytes. Each tensor is read into its own array; the file as a whole is never in memory.
+ * The tensors of a safetensors file (https://github.com/huggingface/safetensors): an 8-byte little-endian header
+ * length, a JSON header, the tensors' bytes. Only the header is read; each tensor is when its values are asked for.
  *
  * @returns tensors by name, in the order of their data
  * @throws UserError naming file and tensor where the file breaks the format: nothing is allocated that the file's
  * own size does not cover
  */
-export function readSafetensors(path: string): Map<string, StoredTensor> {
-  return withFile(path, (file) => {
-    const { tensors, dataStart } = readHeader(file, path);
-    return new Map(
-      tensors.map(({ name, shape, dtype, begin, end }) => {
-        const data = readTensor(
-          file,
-          dataStart + begin,
-          end - begin,
-          DTYPES[dtype],
-          `${path}: tensor "${name}"`,
-        );
-        return [name, { shape, dtype, data }];
-      }),
-    );
-  });
+export function openSafetensors(path: string): Map<string, LazyTensor> {
+  const file = new RangedFile(path);
+  const { tensors, dataStart } = readHeader(file);
+  return new Map(
+    tensors.map(({ name, shape, dtype, begin, end }) => [
+      name,
+      {
+        shape,
+        dtype,
+        read: () => file.read(dataStart + begin, end - begin, `${path}: tensor "${name}"`),
+      },
+    ]),
+  );
 }
 
-/** Reads and checks a file's header alone: names, shapes, dtypes and metadata. Throws as readSafetensors does. */
+/** All tensors of a small file, read at once. Throws as openSafetensors does. */
+export function readSafetensors(path: string): Map<string, StoredTensor> {
+  return new Map(
+    [...openSafetensors(path)].map(([name, tensor]) => [
+      name,
+      { shape: [...tensor.shape], dtype: tensor.dtype, data: readValues(tensor) },
+    ]),
+  );
+}
+
+/** Reads and checks a file's header alone: names, shapes, dtypes and metadata. Throws as openSafetensors does. */
 export function readSafetensorsHeader(path: string): SafetensorsHeader {
-  return withFile(path, (file) => readHeader(file, path));
+  return readHeader(new RangedFile(path));
 }
 
 /**
- * Writes tensors in the given order, atomically and without a copy of them in memory. The same input gives the same
- * bytes.
+ * Writes tensors in the given order, atomically and one after the other, so that lazy ones are never all in memory.
+ * The same input gives the same bytes.
  *
  * @param metadata strings for the header's `__metadata__`
  * @throws UserError for a shape that does not match its data's length, or the name `__metadata__`
  */
 export function writeSafetensors(
   path: string,
-  tensors: ReadonlyMap<string, WritableTensor>,
+  tensors: ReadonlyMap<string, LazyTensor | WritableTensor>,
   metadata: Readonly<Record<string, string>> = {},
 ): void {
-  const header = encodeHeader(path, tensors, metadata);
+  const lazy = [...tensors].map(([name, tensor]): [string, LazyTensor] => [
+    name,
+    'read' in tensor ? tensor : tensorOf(tensor.shape, tensor.data),
+  ]);
+  const header = encodeHeader(path, lazy, metadata);
   writeFileAtomic(path, (append) => {
     append(header);
-    for (const { data } of tensors.values()) {
-      const bytes = bytesOf(data);
+    for (const [name, tensor] of lazy) {
+      const bytes = tensor.read();
+      if (bytes.length !== byteLengthOf(tensor)) {
+        const values = bytes.length / elementBytes[tensor.dtype];
+        throw new UserError(
+          `${path}: tensor "${name}" has ${values} values, its shape [${tensor.shape}] says otherwise`,
+        );
+      }
       for (let start = 0; start < bytes.length; start += MAX_TRANSFER_BYTES) {
         append(bytes.subarray(start, start + MAX_TRANSFER_BYTES));
       }
@@ -128,23 +119,18 @@ export function writeSafetensors(
 
 function encodeHeader(
   path: string,
-  tensors: ReadonlyMap<string, WritableTensor>,
+  tensors: readonly [string, LazyTensor][],
   metadata: Readonly<Record<string, string>>,
 ): Buffer {
   // Written entry by entry: as keys of one object, names that look like numbers would move to the front.
   const entries: string[] = [];
   if (Object.keys(metadata).length > 0) entries.push(`"__metadata__":${JSON.stringify(metadata)}`);
   let offset = 0;
-  for (const [name, { shape, data }] of tensors) {
+  for (const [name, { shape, dtype }] of tensors) {
     if (name === '__metadata__') throw new UserError(`${path}: a tensor can't be named "__metadata__"`);
-    if (sizeOf(shape) !== data.length) {
-      throw new UserError(
-        `${path}: tensor "${name}" has ${data.length} values, its shape [${shape}] says otherwise`,
-      );
-    }
-    const entry = { dtype: dtypeOf(data), shape, data_offsets: [offset, offset + data.byteLength] };
-    entries.push(`${JSON.stringify(name)}:${JSON.stringify(entry)}`);
-    offset += data.byteLength;
+    const end = offset + byteLengthOf({ shape, dtype });
+    entries.push(`${JSON.stringify(name)}:${JSON.stringify({ dtype, shape, data_offsets: [offset, end] })}`);
+    offset = end;
   }
   const json = Buffer.from(`{${entries.join(',')}}`);
   // Padded with spaces so that the data starts at a multiple of 8.
@@ -154,37 +140,19 @@ function encodeHeader(
   return padded;
 }
 
-function dtypeOf(data: TensorData): Dtype {
-  if (data instanceof Float32Array) return 'F32';
-  if (data instanceof Float64Array) return 'F64';
-  if (data instanceof BigInt64Array) return 'I64';
-  if (data instanceof Int32Array) return 'I32';
-  if (data instanceof Int16Array) return 'I16';
-  return data instanceof Int8Array ? 'I8' : 'U8';
-}
-
-function withFile<T>(path: string, use: (file: number) => T): T {
-  const file = openForReading(path);
-  try {
-    return use(file);
-  } finally {
-    closeSync(file);
-  }
-}
-
-function readHeader(file: number, path: string): SafetensorsHeader {
-  const size = fstatSync(file).size;
+function readHeader(file: RangedFile): SafetensorsHeader {
+  const { path, size } = file;
   if (size < 8) throw new UserError(`${path}: no safetensors file (${size} bytes, a header needs more)`);
-  const prefix = Buffer.alloc(8);
-  readFully(file, 0, prefix, path);
-  const length = Number(prefix.readBigUInt64LE());
-  if (length > MAX_HEADER_BYTES || length > size - 8) {
+  const length = Number(Buffer.from(file.read(0, 8).buffer).readBigUInt64LE());
+  if (length > size - 8) {
     throw new UserError(
       `${path}: no safetensors file, or a truncated one (header of ${length} bytes in a file of ${size})`,
     );
   }
-  const bytes = Buffer.alloc(length);
-  readFully(file, 8, bytes, path);
+  if (length > MAX_HEADER_BYTES) {
+    throw new UserError(`${path}: its header has ${length} bytes, at most ${MAX_HEADER_BYTES} are read`);
+  }
+  const bytes = file.read(8, length);
   let header: unknown;
   try {
     header = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
@@ -206,9 +174,9 @@ function parseEntry(name: string, entry: unknown, path: string): TensorEntry {
   const where = `${path}: tensor "${name.slice(0, 200)}"`;
   if (!isObject(entry)) throw new UserError(`${where}: its header entry is no object`);
   const { dtype, shape, data_offsets: offsets } = entry;
-  if (typeof dtype !== 'string' || !Object.hasOwn(DTYPES, dtype)) {
+  if (typeof dtype !== 'string' || !Object.hasOwn(elementBytes, dtype)) {
     throw new UserError(
-      `${where}: dtype ${JSON.stringify(dtype)} is none of ${Object.keys(DTYPES).join(', ')}`,
+      `${where}: dtype ${JSON.stringify(dtype)} is none of ${Object.keys(elementBytes).join(', ')}`,
     );
   }
   if (!isCountList(shape)) throw new UserError(`${where}: its shape is no list of whole numbers`);
@@ -216,8 +184,7 @@ function parseEntry(name: string, entry: unknown, path: string): TensorEntry {
     throw new UserError(`${where}: its data_offsets are no range [begin, end]`);
   }
   const [begin, end] = offsets;
-  const kind: DtypeKind = DTYPES[dtype as Dtype];
-  if (sizeOf(shape) * kind.bytes !== end - begin) {
+  if (sizeOf(shape) * elementBytes[dtype as Dtype] !== end - begin) {
     throw new UserError(
       `${where}: ${dtype} [${shape.slice(0, 8)}] does not fill its ${end - begin} bytes of data`,
     );
@@ -240,24 +207,6 @@ function requireCovered(tensors: readonly TensorEntry[], dataBytes: number, path
       `${path}: ${covered > dataBytes ? 'truncated' : 'too long'} (${dataBytes} bytes of data, its header says ${covered})`,
     );
   }
-}
-
-function readTensor(
-  file: number,
-  position: number,
-  bytes: number,
-  kind: DtypeKind,
-  where: string,
-): TensorData {
-  const data = kind.create(bytes / kind.bytes);
-  if (!kind.widen) {
-    readFully(file, position, bytesOf(data), where);
-    return data;
-  }
-  const raw = new Uint16Array(bytes / 2);
-  readFully(file, position, bytesOf(raw), where);
-  kind.widen(raw, data as Float32Array);
-  return data;
 }
 
 function isCountList(value: unknown): value is number[] {

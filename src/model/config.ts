@@ -59,10 +59,11 @@ const directory = join(packageRoot, 'configs', 'models');
 export function loadModelConfig(nameOrPath: string, defaults: { vocabSize?: number } = {}): ModelConfig {
   const vocabulary = defaults.vocabSize === undefined ? {} : { vocab_size: defaults.vocabSize };
   const complete = (content: unknown) => (isRecord(content) ? { ...vocabulary, ...content } : content);
-  if (/\.(json|ya?ml)$/.test(nameOrPath)) return parseModelConfig(complete(readYaml(nameOrPath)), nameOrPath);
+  if (/\.(json|ya?ml)$/.test(nameOrPath))
+    return parseModelConfig(complete(readConfigFile(nameOrPath)), nameOrPath);
   const known = join(directory, `${nameOrPath}.yaml`);
   if (!nameOrPath.includes('+') && isKnown('.', nameOrPath)) {
-    const content = readYaml(known);
+    const content = readConfigFile(known);
     if (isTowers(content)) return composeTowers(content.vision, content.text, known);
     return parseModelConfig(complete(content), known);
   }
@@ -109,7 +110,7 @@ export function requireFit(
 
 function composeTowers(vision: string, text: string, source: string): ModelConfig {
   const tower = (kind: string, name: string) => {
-    if (isKnown(kind, name)) return readYaml(join(directory, kind, `${name}.yaml`)) as object;
+    if (isKnown(kind, name)) return readConfigFile(join(directory, kind, `${name}.yaml`)) as object;
     throw new UserError(
       `${source}: unknown ${kind} tower '${name}', expected one of ${names(kind).join(', ')}`,
     );
@@ -127,7 +128,8 @@ function isKnown(kind: string, name: string): boolean {
   return names(kind).includes(name);
 }
 
-function readYaml(path: string): unknown {
+/** A config file, JSON or YAML, parsed but not checked. @throws UserError where it is missing or neither */
+export function readConfigFile(path: string): unknown {
   if (!existsSync(path)) throw new UserError(`model config ${path} does not exist`);
   try {
     return parse(readFileSync(path, 'utf8'));

@@ -1,4 +1,4 @@
-import { readTensors } from '../checkpoint/checkpoint.js';
+import { openWeights, weightsPath } from '../checkpoint/files.js';
 import { UserError } from '../errors.js';
 import { fit } from './load.js';
 import type { Model } from './model.js';
@@ -48,12 +48,13 @@ const towers = {
  * Initialises one tower from weights that were trained elsewhere, as pretraining starts: the image tower and
  * logit_scale from OpenAI's CLIP, the text tower from RoBERTa-wwm-ext in Hugging Face form.
  *
- * @param file .safetensors or .pt
+ * @param file safetensors or PyTorch file (OpenAI's TorchScript archives too), or a folder with one
  * @throws UserError where a tensor has another shape, or none of the file's belongs to the tower
  */
 export function initializeTower(model: Model, tower: 'vision' | 'text', file: string): InitializationReport {
   const { nameOf, has } = towers[tower];
-  const stored = readTensors(file);
+  const path = weightsPath(file);
+  const { tensors: stored } = openWeights(path);
   const named = new Map([...stored].map(([name, tensor]) => [nameOf(name), tensor]));
   const report: InitializationReport = { tower, file, taken: [], resized: [], missing: [], ignored: [] };
   const values = new Map<string, Float32Array>();
@@ -66,7 +67,7 @@ export function initializeTower(model: Model, tower: 'vision' | 'text', file: st
     const tensors = new Map([[name, named.get(name)!]]);
     values.set(
       name,
-      fit(tensors, name, [...shape], file, () => report.resized.push(name)),
+      fit(tensors, name, shape, path, () => report.resized.push(name)),
     );
     report.taken.push(name);
   }

@@ -1,13 +1,12 @@
-import { existsSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { checkpointFiles, floats, readTensors, weightsPath } from '../checkpoint/checkpoint.js';
+import { floats, requireTensor } from '../checkpoint/floats.js';
+import { fromHuggingFaceConfig, isHuggingFaceConfig } from '../checkpoint/huggingfaceConfig.js';
+import { openCheckpoint } from '../checkpoint/open.js';
 import { isSquareGrid, resizePositionalEmbedding } from '../checkpoint/positionalEmbedding.js';
 import type { Engine } from '../engine/engine.js';
 import { createEngine } from '../engine/select.js';
 import { UserError } from '../errors.js';
-import type { StoredTensor } from '../io/safetensors.js';
-import { loadModelConfig, type ModelConfig } from './config.js';
-import { inferModelConfig } from './inferConfig.js';
+import type { LazyTensor, LazyTensors } from '../io/tensor.js';
+import { loadModelConfig, type ModelConfig, readConfigFile } from './config.js';
 import { Model } from './model.js';
 import { initializeParameter, type ParameterSpec, parameterSpecs } from './parameters.js';
 
@@ -28,19 +27,20 @@ export interface LoadOptions {
 type Warn = (message: string) => void;
 
 /**
- * Loads a model from a .safetensors file, a PyTorch checkpoint (.pt) of the reference or a checkpoint directory of
- * ours. Half-precision weights become float32.
+ * Loads a model: a checkpoint directory of ours, a Hugging Face ChineseCLIPModel folder, a .pt file of the reference,
+ * or a safetensors file. Half-precision weights become float32. Tensors are read one by one into their place, so
+ * loading takes hardly more memory than the weights.
  *
  * @throws UserError if a file is missing, or naming the tensor that is missing, left over or has another shape
  */
-export async function loadModel(weights: string, options: LoadOptions = {}): Promise<Model> {
-  const path = weightsPath(weights);
+export async function loadModel(location: string, options: LoadOptions = {}): Promise<Model> {
   const warn = options.warn ?? console.warn;
-  const stored = readTensors(path);
-  const config = loadConfig(options.config, path, stored);
-  const values = parameterValues(stored, path, config, warn);
+  const checkpoint = openCheckpoint(location);
+  const config = options.config === undefined ? checkpoint.config() : namedConfig(options.config);
+  const { tensors, path } = checkpoint;
+  const parameters = requireParameters(tensors, path, config, { otherGrid: true });
   const engine = await createEngine(options.engine, options.provider, warn);
-  return assemble(config, engine, ({ name }) => values.get(name)!);
+  return assemble(config, engine, ({ name, shape }) => fit(parameters, name, shape, path, warn));
 }
 
 /** A new model with the reference's initialisation, a pure function of the seed. */
@@ -53,11 +53,33 @@ export function allocateModel(config: ModelConfig, engine: Engine): Model {
   return assemble(config, engine, () => undefined);
 }
 
-/** Replaces all weights of a model by those of a file. @throws UserError as `loadModel` */
+/** Replaces all weights of a model by those of a checkpoint. @throws UserError as `loadModel` */
 export function readWeightsInto(model: Model, location: string, warn: Warn = console.warn): void {
-  const path = weightsPath(location);
-  const values = parameterValues(readTensors(path), path, model.config, warn);
-  for (const [name, tensor] of model.weights) tensor.write(values.get(name)!);
+  const { tensors, path } = openCheckpoint(location);
+  const parameters = requireParameters(tensors, path, model.config, { otherGrid: true });
+  for (const [name, tensor] of model.weights) {
+    tensor.write(fit(parameters, name, tensor.shape, path, warn));
+  }
+}
+
+/**
+ * A parameter's values; positions for another resolution are resized, as the reference does.
+ *
+ * @throws UserError if the tensor is missing, has another shape, or is no float tensor
+ */
+export function fit(
+  tensors: LazyTensors,
+  name: string,
+  shape: readonly number[],
+  path: string,
+  warn: Warn,
+): Float32Array {
+  if (!isOtherGrid(tensors, name, shape)) return floats(tensors, name, shape, path);
+  const found = tensors.get(name)!.shape;
+  const [rows, width] = shape;
+  const side = (count: number) => `${Math.sqrt(count - 1)}×${Math.sqrt(count - 1)}`;
+  warn(`${path}: ${name} resized from ${side(found[0])} to ${side(rows)} patches`);
+  return resizePositionalEmbedding(floats(tensors, name, found, path), width, rows);
 }
 
 function assemble(
@@ -71,59 +93,54 @@ function assemble(
   return new Model(engine, config, new Map(weights));
 }
 
-/** The values of all parameters of a config: no tensor of the file may be missing or left over. */
-function parameterValues(
-  stored: ReadonlyMap<string, StoredTensor>,
+/**
+ * The parameters of a config among a file's tensors, in the reference's order. Names and shapes are checked, nothing
+ * is read: no tensor of the config may be missing or of another shape, and none of the file left over.
+ *
+ * @param options.otherGrid accept the image tower's positions for another resolution, to be resized
+ * @throws UserError naming the first that does not fit
+ */
+export function requireParameters(
+  tensors: LazyTensors,
   path: string,
   config: ModelConfig,
-  warn: Warn,
-): Map<string, Float32Array> {
-  const values = new Map(
-    parameterSpecs(config).map(({ name, shape }) => [name, fit(stored, name, shape, path, warn)] as const),
+  { otherGrid = false } = {},
+): Map<string, LazyTensor> {
+  const parameters = new Map(
+    parameterSpecs(config).map(({ name, shape }) => {
+      const resizable = otherGrid && isOtherGrid(tensors, name, shape);
+      return [name, requireTensor(tensors, name, resizable ? tensors.get(name)!.shape : shape, path)];
+    }),
   );
   // The text tower has no pooler; checkpoints of plain BERT bring one, which the reference drops too.
-  const surplus = [...stored.keys()].filter((name) => !values.has(name) && !name.startsWith('bert.pooler.'));
+  const surplus = [...tensors.keys()].filter(
+    (name) => !parameters.has(name) && !/^bert\.(pooler\.|embeddings\.position_ids$)/.test(name),
+  );
   if (surplus.length > 0) {
     throw new UserError(
-      `${path}: the model config has no place for '${surplus[0]}' (${surplus.length} such tensors)`,
+      `${path}: the model config has no place for '${surplus[0].slice(0, 200)}' (${surplus.length} such tensors)`,
     );
   }
-  return values;
+  return parameters;
 }
 
-/**
- * A parameter's values; positions for another resolution are resized, as the reference does.
- *
- * @throws UserError if the tensor is missing, has another shape, or is no float tensor
- */
-export function fit(
-  stored: ReadonlyMap<string, StoredTensor>,
-  name: string,
-  shape: number[],
-  path: string,
-  warn: Warn,
-): Float32Array {
-  const found = stored.get(name)?.shape ?? [];
-  const [rows, width] = shape;
-  const isOtherGrid =
+/** Whether a tensor is the image tower's positions for another resolution. */
+function isOtherGrid(tensors: LazyTensors, name: string, [rows, width]: readonly number[]): boolean {
+  const found = tensors.get(name)?.shape;
+  return (
     name === 'visual.positional_embedding' &&
+    found?.length === 2 &&
     found[0] !== rows &&
     found[1] === width &&
-    isSquareGrid(found[0]);
-  if (!isOtherGrid) return floats(stored, name, shape, path);
-  const side = (count: number) => `${Math.sqrt(count - 1)}×${Math.sqrt(count - 1)}`;
-  warn(`${path}: ${name} resized from ${side(found[0])} to ${side(rows)} patches`);
-  return resizePositionalEmbedding(floats(stored, name, found, path), width, rows);
+    isSquareGrid(found[0])
+  );
 }
 
-/** The config that was named, the one beside the weights, or the one that their shapes belong to. */
-function loadConfig(
-  named: string | undefined,
-  path: string,
-  stored: ReadonlyMap<string, StoredTensor>,
-): ModelConfig {
-  if (named !== undefined) return loadModelConfig(named);
-  const beside = join(dirname(path), checkpointFiles.config);
-  if (existsSync(beside)) return loadModelConfig(beside);
-  return inferModelConfig(new Map([...stored].map(([name, { shape }]) => [name, shape])), path);
+/** A config by name or file, Hugging Face's form too. */
+export function namedConfig(nameOrPath: string): ModelConfig {
+  if (nameOrPath.endsWith('.json')) {
+    const content = readConfigFile(nameOrPath);
+    if (isHuggingFaceConfig(content)) return fromHuggingFaceConfig(content, nameOrPath);
+  }
+  return loadModelConfig(nameOrPath);
 }

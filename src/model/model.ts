@@ -1,9 +1,11 @@
 import type { Tensor } from '@tensorflow/tfjs-core';
 import type { DeviceTensor, Engine, HostTensor, Program, Signature, TensorSpec } from '../engine/engine.js';
+import { bytesOf } from '../io/readFile.js';
+import { type LazyTensor, tensorOf } from '../io/tensor.js';
 import { sizeOf } from '../shape.js';
 import { encodeText } from './bert.js';
 import type { ModelConfig } from './config.js';
-import { isTextParameter, isVisionParameter, parameterSpecs } from './parameters.js';
+import { isCounter, isTextParameter, isVisionParameter, parameterSpecs } from './parameters.js';
 import { encodeImage } from './vit.js';
 
 /** Pixels of images, preprocessed, as programs take them. */
@@ -59,6 +61,21 @@ export class Model {
       encodeText(this.config, inputs, inputs.ids),
     );
     return this.features(await this.textEncoder, { ids: { data: ids, shape: [n, length] } });
+  }
+
+  /** All weights as a checkpoint holds them: under the reference's names, in its order and with its dtypes. */
+  get tensors(): Map<string, LazyTensor> {
+    return new Map(
+      [...this.weights].map(([name, weight]) => [
+        name,
+        isCounter(name)
+          ? tensorOf(
+              weight.shape,
+              BigInt64Array.from(weight.read(), (count) => BigInt(count)),
+            )
+          : { shape: weight.shape, dtype: 'F32', read: () => bytesOf(weight.read()) },
+      ]),
+    );
   }
 
   /** Signature entries of the named weights. */

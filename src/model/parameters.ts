@@ -44,6 +44,16 @@ export function isTextParameter(name: string): boolean {
   return !isVisionParameter(name) && name !== 'logit_scale';
 }
 
+/** Whether a tensor of a state_dict is no parameter: running statistics of batch norm, constants kept with a module. */
+export function isBuffer(name: string): boolean {
+  return /\.(running_mean|running_var|num_batches_tracked|position_ids)$/.test(name);
+}
+
+/** Whether a tensor counts steps: PyTorch keeps it as int64. */
+export function isCounter(name: string): boolean {
+  return name.endsWith('.num_batches_tracked');
+}
+
 /** Values of a new model: a pure function of the seed and each parameter's name. */
 export function initializeParameter({ name, shape, initial }: ParameterSpec, seed: number): Float32Array {
   const values = new Float32Array(sizeOf(shape));

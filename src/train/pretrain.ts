@@ -1,9 +1,8 @@
-import { join, resolve } from 'node:path';
-import { type CheckpointContent, restoreMoments, writeCheckpoint } from '../checkpoint/checkpoint.js';
+import { basename, join, resolve } from 'node:path';
+import { type CheckpointContent, readTrainingState, writeCheckpoint } from '../checkpoint/directory.js';
 import { operationalSettings, type PretrainConfig, type StageConfig } from '../config/pretrain.js';
 import { openDataset, type PairDataset } from '../data/dataset.js';
 import { BatchLoader } from '../data/loader.js';
-import { readAll } from '../engine/engine.js';
 import { createEngine } from '../engine/select.js';
 import { UserError } from '../errors.js';
 import { encodeImages } from '../eval/encode.js';
@@ -155,8 +154,7 @@ async function runStage(stage: 1 | 2, context: StageContext): Promise<boolean> {
       seed,
     });
     if (resumed !== undefined) {
-      trainer.stepCount = resumed.position.step;
-      restoreMoments(resumed.path, trainer.moments);
+      trainer.restore(readTrainingState(resumed.path), resumed.path);
       reporter.line(
         `resuming stage ${stage} after step ${trainer.stepCount} of ${totalSteps}: ${resumed.path}`,
       );
@@ -249,8 +247,11 @@ async function* trainingBatches(
 
 function save(context: StageContext, trainer: Trainer, position: Position): void {
   const { run, config } = context;
-  const content = { ...checkpointContent(context), moments: trainer.moments, state: position };
-  writeCheckpoint(run.checkpointPath(position), content);
+  const content = checkpointContent(context, position);
+  writeCheckpoint(run.checkpointPath(position), {
+    ...content,
+    training: { ...content.training, optimizer: trainer.optimizerState },
+  });
   run.rotate(config.keepCheckpoints);
 }
 
@@ -258,13 +259,22 @@ function save(context: StageContext, trainer: Trainer, position: Position): void
 function finish(context: StageContext, position: Position): void {
   const { run, reporter } = context;
   if (run.finished()?.stage !== position.stage) {
-    writeCheckpoint(run.model, { ...checkpointContent(context), state: position });
+    writeCheckpoint(run.model, checkpointContent(context, position));
   }
   reporter.line(`stage ${position.stage} is complete: ${run.model}`);
 }
 
-function checkpointContent({ model, tokenizer }: StageContext): CheckpointContent {
-  return { weights: readAll(model.weights), config: model.config, vocabulary: tokenizer.vocabulary };
+/** A checkpoint at a position, without the optimizer. */
+function checkpointContent({ config, model, tokenizer, run }: StageContext, position: Position) {
+  const { step, totalSteps, stage } = position;
+  const epoch = Math.ceil((step * settingsOf(config, stage).epochs) / totalSteps);
+  return {
+    weights: model.tensors,
+    config: model.config,
+    vocabulary: tokenizer.vocabulary,
+    training: { epoch, step, name: basename(run.path) },
+    run: position,
+  } satisfies CheckpointContent;
 }
 
 /** The settings that the outcome depends on; a folder is the same one however it is written. */

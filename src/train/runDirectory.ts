@@ -2,7 +2,8 @@ import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSyn
 import { join } from 'node:path';
 import { parse, stringify } from 'yaml';
 import { z } from 'zod';
-import { checkpointFiles, isDirectory, readState } from '../checkpoint/checkpoint.js';
+import { checkpointFiles, readState } from '../checkpoint/directory.js';
+import { isDirectory } from '../checkpoint/files.js';
 import { messageOf, UserError } from '../errors.js';
 import { writeFileAtomic } from '../io/atomic.js';
 import type { StepResult } from './trainer.js';

@@ -1,4 +1,9 @@
+import { floats, requireTensor } from '../checkpoint/floats.js';
+import { momentTensors, type OptimizerState, type TrainingState } from '../checkpoint/trainingState.js';
 import { type DeviceTensor, type HostTensor, type Moments, type Program, readAll } from '../engine/engine.js';
+import { UserError } from '../errors.js';
+import { bytesOf } from '../io/readFile.js';
+import type { LazyTensor } from '../io/tensor.js';
 import { type DropoutSite, textDropoutSites } from '../model/bert.js';
 import { assertLength, assertTexts, type Model } from '../model/model.js';
 import { isVisionParameter } from '../model/parameters.js';
@@ -56,8 +61,10 @@ const MAX_LOGIT_SCALE = 4.6052;
 
 /** Trains a model's weights in place, one optimizer step at a time. */
 export class Trainer {
-  /** optimizer steps taken */
+  /** steps of the schedule taken */
   stepCount = 0;
+  /** updates that AdamW has made: more than `stepCount` where it was taken over from another run */
+  updateCount = 0;
   readonly moments = new Map<string, Moments>();
   private readonly gradients = new Map<string, DeviceTensor>();
 
@@ -104,10 +111,11 @@ export class Trainer {
     const { loss, nearestText, nearestImage } = await this.backward(batch);
     const learningRate = learningRateAt(this.options, this.stepCount);
     this.stepCount++;
+    this.updateCount++;
     for (const name of this.trainable) {
       const weight = this.model.weights.get(name)!;
       const gradient = this.gradients.get(name)!;
-      const factors = adamwFactors(this.options, name, learningRate, this.stepCount);
+      const factors = adamwFactors(this.options, name, learningRate, this.updateCount);
       this.model.engine.adamw(weight, gradient, this.moments.get(name)!, factors);
     }
     return {
@@ -117,6 +125,58 @@ export class Trainer {
       textToImageAccuracy: diagonalShare(nearestImage),
       logitScale: this.clampLogitScale(),
     };
+  }
+
+  /** AdamW's memory as a checkpoint holds it. */
+  get optimizerState(): OptimizerState {
+    const lazy = (tensor: DeviceTensor): LazyTensor => ({
+      shape: tensor.shape,
+      dtype: 'F32',
+      read: () => bytesOf(tensor.read()),
+    });
+    const { weightDecay, beta1, beta2, epsilon } = this.options;
+    return {
+      step: this.updateCount,
+      learningRate: learningRateAt(this.options, Math.max(0, this.stepCount - 1)),
+      weightDecay,
+      beta1,
+      beta2,
+      epsilon,
+      moments: new Map(
+        [...this.moments].map(([name, { first, second }]) => [
+          name,
+          { first: lazy(first), second: lazy(second) },
+        ]),
+      ),
+    };
+  }
+
+  /**
+   * Takes over where another run stood: its steps and AdamW's memory. Hyper-parameters stay those of the options.
+   *
+   * @param path of the checkpoint, for messages
+   * @throws UserError if it has no optimizer, or one of other parameters: nothing is changed then
+   */
+  restore(training: TrainingState | undefined, path: string): void {
+    const optimizer = training?.optimizer;
+    if (training === undefined || optimizer === undefined) {
+      throw new UserError(`${path} holds weights, but no optimizer to go on with`);
+    }
+    const surplus = [...optimizer.moments.keys()].find((name) => !this.moments.has(name));
+    if (surplus !== undefined) {
+      throw new UserError(`${path}: its optimizer trained '${surplus}', which is locked here`);
+    }
+    const stored = momentTensors(optimizer);
+    const each = (use: (tensor: DeviceTensor, name: string) => void) => {
+      for (const [name, { first, second }] of this.moments) {
+        use(first, `${name}.exp_avg`);
+        use(second, `${name}.exp_avg_sq`);
+      }
+    };
+    each(({ shape }, name) => requireTensor(stored, name, shape, path));
+    each((tensor, name) => tensor.write(floats(stored, name, tensor.shape, path)));
+    this.stepCount = training.step;
+    this.updateCount = optimizer.step;
   }
 
   async dispose(): Promise<void> {

@@ -21,6 +21,19 @@ export class PickleGlobal {
 /** What a caller's `construct` or `load` makes; opaque to the unpickler. */
 export abstract class PickleObject {}
 
+/** An object of a class that is not known here: its attributes are data, its methods do not exist. */
+export class PickleInstance extends PickleObject {
+  /** by name, once the pickle has set them */
+  attributes: PickleValue = null;
+
+  constructor(
+    readonly className: string,
+    readonly args: readonly PickleValue[] = [],
+  ) {
+    super();
+  }
+}
+
 export interface PickleHandlers {
   /** Stands for calling a global with arguments. @throws UserError for globals that are not allowed */
   construct(name: string, args: PickleValue[]): PickleValue;
@@ -28,21 +41,27 @@ export interface PickleHandlers {
   load(id: PickleValue): PickleValue;
 }
 
-/** Arrays nested deeper are no checkpoint. */
-const MAX_STACK = 1_000_000;
+/** A checkpoint of a thousand tensors with its optimizer takes some 100,000 operations. */
+const MAX_OPERATIONS = 4_000_000;
 
 /**
- * Reads a pickle of protocol 2 to 4 without executing anything: globals stay names, and only `handlers` decide what
+ * Reads a pickle of protocol 2 to 5 without executing anything: globals stay names, and only `handlers` decide what
  * they stand for.
  *
+ * @param cursor where in the bytes the pickle begins; afterwards, where it has ended
  * @throws UserError where the bytes are damaged or use what no checkpoint needs
  */
-export function unpickle(bytes: Uint8Array, source: string, handlers: PickleHandlers): PickleValue {
+export function unpickle(
+  bytes: Uint8Array,
+  source: string,
+  handlers: PickleHandlers,
+  cursor: { at: number } = { at: 0 },
+): PickleValue {
   const data = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const stack: PickleValue[] = [];
   const marks: number[] = [];
   const memo = new Map<number, PickleValue>();
-  let at = 0;
+  let { at } = cursor;
 
   const damaged = (what: string) => new UserError(`${source} is damaged at byte ${at}: ${what}`);
   const take = (length: number): Buffer => {
@@ -90,8 +109,8 @@ export function unpickle(bytes: Uint8Array, source: string, handlers: PickleHand
     return handlers.construct(callee.name, args);
   };
 
-  for (;;) {
-    if (stack.length > MAX_STACK) throw damaged('its stack is too deep');
+  for (let operations = 0; ; operations++) {
+    if (operations > MAX_OPERATIONS) throw damaged('it has more operations than any checkpoint');
     const opcode = take(1)[0];
     switch (opcode) {
       case 0x80: // PROTO
@@ -101,6 +120,7 @@ export function unpickle(bytes: Uint8Array, source: string, handlers: PickleHand
         take(8);
         break;
       case 0x2e: // STOP
+        cursor.at = at;
         return pop();
       case 0x28: // MARK
         marks.push(stack.length);
@@ -133,8 +153,14 @@ export function unpickle(bytes: Uint8Array, source: string, handlers: PickleHand
       case 0x58: // BINUNICODE
         stack.push(take(take(4).readUInt32LE()).toString('utf8'));
         break;
+      case 0x8d: // BINUNICODE8
+        stack.push(take(Number(take(8).readBigUInt64LE())).toString('utf8'));
+        break;
       case 0x8c: // SHORT_BINUNICODE
         stack.push(take(take(1)[0]).toString('utf8'));
+        break;
+      case 0x54: // BINSTRING
+        stack.push(take(take(4).readUInt32LE()).toString('latin1'));
         break;
       case 0x55: // SHORT_BINSTRING
         stack.push(take(take(1)[0]).toString('latin1'));
@@ -148,6 +174,7 @@ export function unpickle(bytes: Uint8Array, source: string, handlers: PickleHand
       case 0x7d: // EMPTY_DICT
         stack.push(new Map());
         break;
+      case 0x8f: // EMPTY_SET
       case 0x5d: // EMPTY_LIST
       case 0x29: // EMPTY_TUPLE
         stack.push([]);
@@ -166,6 +193,7 @@ export function unpickle(bytes: Uint8Array, source: string, handlers: PickleHand
         top(Array.isArray as (value: PickleValue) => value is PickleValue[], 'list').push(value);
         break;
       }
+      case 0x90: // ADDITEMS
       case 0x65: {
         // APPENDS
         const values = popMark();
@@ -213,9 +241,13 @@ export function unpickle(bytes: Uint8Array, source: string, handlers: PickleHand
         stack.push(call(pop(), args));
         break;
       }
-      case 0x62: // BUILD: attributes of an object (an OrderedDict's _metadata), which no reader needs
-        pop();
+      case 0x62: {
+        // BUILD: attributes of an object; those of a dictionary (a state_dict's _metadata) no reader needs
+        const attributes = pop();
+        const target = stack.at(-1);
+        if (target instanceof PickleInstance) target.attributes = attributes;
         break;
+      }
       case 0x51: // BINPERSID
         stack.push(handlers.load(pop()));
         break;

@@ -5,7 +5,7 @@ export class PickleCall {
   constructor(
     readonly callee: PickleGlobal,
     readonly args: readonly Picklable[],
-    readonly items: ReadonlyMap<string, Picklable> = new Map(),
+    readonly items: ReadonlyMap<string | number, Picklable> = new Map(),
   ) {}
 }
 
@@ -14,13 +14,21 @@ export class PersistentId {
   constructor(readonly id: Picklable) {}
 }
 
-/** What is written here. Maps become dictionaries, arrays tuples. Numbers are whole ones. */
+/** A floating-point number: a plain one is written as an integer. */
+export class Float {
+  constructor(readonly value: number) {}
+}
+
+/** What is written here. Maps become dictionaries, arrays tuples, `{ list }` a list. Plain numbers are whole ones. */
 export type Picklable =
+  | null
   | boolean
   | number
   | string
+  | Float
   | readonly Picklable[]
-  | ReadonlyMap<string, Picklable>
+  | { readonly list: readonly Picklable[] }
+  | ReadonlyMap<string | number, Picklable>
   | PickleGlobal
   | PickleCall
   | PersistentId;
@@ -43,7 +51,9 @@ function write(value: Picklable, parts: Buffer[]): void {
     parts.push(Buffer.from(opcode, 'latin1'));
     if (operand !== undefined) parts.push(operand);
   };
-  if (typeof value === 'boolean')
+  if (value === null)
+    put('N'); // NONE
+  else if (typeof value === 'boolean')
     put(value ? '\x88' : '\x89'); // NEWTRUE, NEWFALSE
   else if (typeof value === 'number') writeInteger(value, put);
   else if (typeof value === 'string') {
@@ -51,6 +61,10 @@ function write(value: Picklable, parts: Buffer[]): void {
     const length = Buffer.alloc(4);
     length.writeUInt32LE(text.length);
     put('X', Buffer.concat([length, text])); // BINUNICODE
+  } else if (value instanceof Float) {
+    const operand = Buffer.alloc(8);
+    operand.writeDoubleBE(value.value);
+    put('G', operand); // BINFLOAT
   } else if (value instanceof PickleGlobal) {
     const dot = value.name.lastIndexOf('.');
     put('c', Buffer.from(`${value.name.slice(0, dot)}\n${value.name.slice(dot + 1)}\n`)); // GLOBAL
@@ -65,6 +79,11 @@ function write(value: Picklable, parts: Buffer[]): void {
   } else if (isMap(value)) {
     put('}'); // EMPTY_DICT
     writeItems(value, parts, put);
+  } else if ('list' in value) {
+    put(']'); // EMPTY_LIST
+    put('('); // MARK
+    for (const item of value.list) write(item, parts);
+    put('e'); // APPENDS
   } else {
     put('('); // MARK
     for (const item of value) write(item, parts);
@@ -74,7 +93,7 @@ function write(value: Picklable, parts: Buffer[]): void {
 
 type Put = (opcode: string, operand?: Buffer) => void;
 
-function writeItems(items: ReadonlyMap<string, Picklable>, parts: Buffer[], put: Put): void {
+function writeItems(items: ReadonlyMap<string | number, Picklable>, parts: Buffer[], put: Put): void {
   put('('); // MARK
   for (const [key, item] of items) {
     write(key, parts);
@@ -96,6 +115,6 @@ function writeInteger(value: number, put: Put): void {
   }
 }
 
-function isMap(value: Picklable): value is ReadonlyMap<string, Picklable> {
+function isMap(value: Picklable): value is ReadonlyMap<string | number, Picklable> {
   return value instanceof Map;
 }

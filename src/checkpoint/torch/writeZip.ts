@@ -12,7 +12,8 @@ import {
 
 export interface NewMember {
   name: string;
-  data: Uint8Array;
+  /** the data, asked for once, when its turn comes */
+  read(): Uint8Array;
 }
 
 const ALIGNMENT = 64;
@@ -28,12 +29,13 @@ const PADDING_FIELD = 0x4246;
 /**
  * Appends a zip archive as torch.save lays it out: members stored as they are, in the given order, their data at
  * multiples of 64 bytes so that it can be mapped into memory. All sizes are zip64 ones, small archives' too, so that
- * there is one form. Data is checksummed and written where it lies, without a copy.
+ * there is one form. One member's data is in memory at a time.
  */
 export function writeZip(append: Append, members: Iterable<NewMember>): void {
   const directory: Buffer[] = [];
   let offset = 0;
-  for (const { name, data } of members) {
+  for (const { name, read } of members) {
+    const data = read();
     const title = Buffer.from(name);
     const crc = crc32(data);
     const header = localHeader(title, crc, data.length, offset);

@@ -1,6 +1,5 @@
-import { closeSync, fstatSync, readSync } from 'node:fs';
 import { UserError } from '../../errors.js';
-import { openForReading, readFully } from '../../io/readFile.js';
+import type { RangedFile } from '../../io/readFile.js';
 
 /** Where the bytes of an archive's member lie in the file. */
 export interface ZipMember {
@@ -15,40 +14,35 @@ export const MEMBER_SIGNATURE = 0x02014b50;
 export const LOCAL_SIGNATURE = 0x04034b50;
 const END_LENGTH = 22;
 const MAX_COMMENT = 0xffff;
-const MAX_DIRECTORY = 256 * 2 ** 20;
+const MAX_DIRECTORY = 16 * 2 ** 20;
+/** A checkpoint with its optimizer has some thousands. */
+const MAX_MEMBERS = 100_000;
 /** All ones stand where the zip64 field has the value. */
 export const UNSET_16 = 0xffff;
 export const UNSET_32 = 0xffffffff;
 
-/** Whether a file begins as a zip archive does. @throws UserError if it can't be opened */
-export function isZip(path: string): boolean {
-  const file = openForReading(path);
-  try {
-    const start = Buffer.alloc(4);
-    return readSync(file, start, 0, 4, 0) === 4 && start.readUInt32LE(0) === LOCAL_SIGNATURE;
-  } finally {
-    closeSync(file);
-  }
+/** Whether a file begins as a zip archive does. */
+export function isZip(file: RangedFile): boolean {
+  return file.size >= 4 && Buffer.from(file.read(0, 4).buffer).readUInt32LE() === LOCAL_SIGNATURE;
 }
 
 /**
- * The members of a zip archive by name, from its central directory (zip64 too). Only stored members, as PyTorch
- * writes them, can be read in place.
+ * The members of a zip archive by name, from its central directory (zip64 too). Only members that are stored as they
+ * are can be read in place, as PyTorch keeps everything but TorchScript's source code; compressed ones are left out.
  *
  * @throws UserError where the file is no such archive or a member lies outside of it
  */
-export function readZipDirectory(file: number, path: string): Map<string, ZipMember> {
+export function readZipDirectory(file: RangedFile): Map<string, ZipMember> {
+  const { path, size: fileSize } = file;
   const broken = (what: string) => new UserError(`${path} is no readable zip archive: ${what}`);
-  const { size: fileSize } = fstatSync(file);
   const read = (offset: number, length: number): Buffer => {
     if (offset < 0 || offset + length > fileSize) throw broken('it is cut off');
-    const bytes = Buffer.alloc(length);
-    readFully(file, offset, bytes, path);
-    return bytes;
+    return Buffer.from(file.read(offset, length).buffer);
   };
 
   const directory = findDirectory(read, fileSize, broken);
   if (directory.size > MAX_DIRECTORY) throw broken(`its directory has ${directory.size} bytes`);
+  if (directory.count > MAX_MEMBERS) throw broken(`it has ${directory.count} members`);
   const bytes = read(directory.offset, directory.size);
   const members = new Map<string, ZipMember>();
   for (let at = 0, i = 0; i < directory.count; i++) {
@@ -59,9 +53,8 @@ export function readZipDirectory(file: number, path: string): Map<string, ZipMem
     const next = at + 46 + nameLength + extraLength + bytes.readUInt16LE(at + 32);
     if (next > bytes.length) throw broken('its directory is damaged');
     const name = bytes.toString('utf8', at + 46, at + 46 + nameLength);
-    const method = bytes.readUInt16LE(at + 10);
-    if (method !== 0)
-      throw broken(`member ${name} is compressed (method ${method}), PyTorch stores members as they are`);
+    const shown = name.slice(0, 200);
+    const isStored = bytes.readUInt16LE(at + 10) === 0;
     const extra = bytes.subarray(at + 46 + nameLength, at + 46 + nameLength + extraLength);
     const [size, , header] = wideFields(
       [bytes.readUInt32LE(at + 24), bytes.readUInt32LE(at + 20), bytes.readUInt32LE(at + 42)],
@@ -69,10 +62,10 @@ export function readZipDirectory(file: number, path: string): Map<string, ZipMem
     );
     const local = read(header, 30);
     if (local.readUInt32LE(0) !== LOCAL_SIGNATURE)
-      throw broken(`member ${name} is not where the directory says`);
+      throw broken(`member ${shown} is not where the directory says`);
     const offset = header + 30 + local.readUInt16LE(26) + local.readUInt16LE(28);
-    if (offset + size > fileSize) throw broken(`member ${name} is cut off`);
-    members.set(name, { offset, size });
+    if (isStored && offset + size > fileSize) throw broken(`member ${shown} is cut off`);
+    if (isStored) members.set(name, { offset, size });
     at = next;
   }
   return members;

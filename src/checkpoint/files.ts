@@ -1,0 +1,115 @@
+import { existsSync, readdirSync, statSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { z } from 'zod';
+import { messageOf, UserError } from '../errors.js';
+import { RangedFile } from '../io/readFile.js';
+import { openSafetensors } from '../io/safetensors.js';
+import type { LazyTensor } from '../io/tensor.js';
+import { isTorchFile, openTorchFile } from './torch/read.js';
+import type { TrainingState } from './trainingState.js';
+
+/** Files that hold the weights of a folder, the first that is there: our own and Hugging Face's names. */
+const WEIGHT_FILES = [
+  /^model\.safetensors$/,
+  /^model\.safetensors\.index\.json$/,
+  /^clip_cn_.*\.pt$/,
+  /^pytorch_model\.bin$/,
+  /^pytorch_model\.bin\.index\.json$/,
+];
+
+const MAX_INDEX_BYTES = 16 << 20;
+const MAX_SHARDS = 1000;
+
+const indexSchema = z.object({ weight_map: z.record(z.string(), z.string()) });
+
+/** What a file of weights holds, under the names it has there. */
+export interface FileContent {
+  tensors: ReadonlyMap<string, LazyTensor>;
+  training?: TrainingState;
+}
+
+/**
+ * The file with the weights of a location: the file itself, or the one that a folder holds.
+ *
+ * @throws UserError if nothing is there, with what was expected
+ */
+export function weightsPath(location: string): string {
+  if (!existsSync(location)) {
+    throw new UserError(
+      `${location} does not exist: give a checkpoint directory, a Hugging Face folder, or a .safetensors, .pt or .bin file`,
+    );
+  }
+  if (!isDirectory(location)) return location;
+  const names = readdirSync(location).sort();
+  for (const pattern of WEIGHT_FILES) {
+    const found = names.filter((name) => pattern.test(name));
+    if (found.length > 1) {
+      throw new UserError(`${location} holds several models (${found.join(', ')}): name one of the files`);
+    }
+    if (found.length === 1) return join(location, found[0]);
+  }
+  const finished = join(location, 'model');
+  if (existsSync(join(finished, 'model.safetensors'))) {
+    throw new UserError(`${location} is the folder of a run: its finished model is ${finished}`);
+  }
+  throw new UserError(
+    `${location} holds no weights: expected model.safetensors, pytorch_model.bin, an index of their shards, or clip_cn_*.pt`,
+  );
+}
+
+/**
+ * Opens a file of weights, whatever its form: safetensors, PyTorch (also TorchScript, and files older than PyTorch
+ * 1.6), or the index of sharded ones. What it is shows in its first bytes, not in its name.
+ *
+ * @throws UserError naming file and tensor where it is damaged
+ */
+export function openWeights(path: string): FileContent {
+  if (path.endsWith('.index.json')) return { tensors: openShards(path) };
+  return isTorchFile(path) ? openTorchFile(path) : { tensors: openSafetensors(path) };
+}
+
+export function isDirectory(path: string): boolean {
+  return existsSync(path) && statSync(path).isDirectory();
+}
+
+/**
+ * Opens the shards that a Hugging Face index names, which must lie beside it.
+ *
+ * @throws UserError for an index of another form, a shard elsewhere, or a tensor that its shard lacks
+ */
+function openShards(path: string): Map<string, LazyTensor> {
+  const { weight_map: shardOf } = readIndex(path);
+  const names = new Set(Object.values(shardOf));
+  if (names.size > MAX_SHARDS) throw new UserError(`${path} names ${names.size} files`);
+  const shards = new Map<string, FileContent['tensors']>();
+  for (const name of names) {
+    // A file of the same folder, and not another index.
+    if (name !== basename(name) || name.includes('\\') || !/\.(safetensors|bin)$/.test(name)) {
+      throw new UserError(`${path}: ${JSON.stringify(name.slice(0, 200))} is no file of weights beside it`);
+    }
+    shards.set(name, openWeights(join(dirname(path), name)).tensors);
+  }
+  return new Map(
+    Object.entries(shardOf).map(([tensor, name]) => {
+      const found = shards.get(name)!.get(tensor);
+      if (found === undefined) {
+        throw new UserError(`${path}: tensor "${tensor.slice(0, 200)}" is not in ${name}`);
+      }
+      return [tensor, found];
+    }),
+  );
+}
+
+function readIndex(path: string): z.infer<typeof indexSchema> {
+  const file = new RangedFile(path);
+  if (file.size > MAX_INDEX_BYTES) throw new UserError(`${path} has ${file.size} bytes: that is no index`);
+  let content: unknown;
+  try {
+    content = JSON.parse(Buffer.from(file.read(0, file.size).buffer).toString('utf8'));
+  } catch (error) {
+    throw new UserError(`${path} is no JSON (${messageOf(error)})`);
+  }
+  const index = indexSchema.safeParse(content);
+  if (index.success) return index.data;
+  throw new UserError(`${path} is no index of shards: expected {"weight_map": {tensor: file}}`);
+}
