@@ -134,6 +134,19 @@ test('a cut connection is taken up where it ended, and only the rest is sent aga
   assert.ok(said.some((line) => /broke .*trying again/.test(line)));
 });
 
+test('a connection may break any number of times, as long as it gets further', async () => {
+  server.atStore = (request, response) => {
+    const bytes = server.storedFile(request);
+    const start = Number(/\d+/.exec(request.headers.range ?? '')?.[0] ?? 0);
+    const range = `bytes ${start}-${bytes.length - 1}/${bytes.length}`;
+    response.writeHead(start === 0 ? 200 : 206, { 'content-range': range });
+    response.write(bytes.subarray(start, start + 50_000), () => setTimeout(() => response.destroy(), 5));
+    return true;
+  };
+  assert.deepEqual(readFileSync((await download()).weights), weights);
+  assert.equal(server.stored.length, 8);
+});
+
 test('what an earlier process left is taken up, and what is there in full is not fetched', async () => {
   const blob = join(repositoryFolder, 'blobs', sha256(weights));
   for (const left of [`${blob}.${endedProcess()}.incomplete`, `${blob}.incomplete`]) {
@@ -168,7 +181,7 @@ test('a partial file that is longer than the file, or full, needs no second try'
   assert.deepEqual(server.stored, []);
 });
 
-test('a server that knows no ranges, or refuses one, is asked for the whole file', async () => {
+test('a server that knows no ranges, refuses one or sends another, is asked for the whole file', async () => {
   const noRanges = (status: number) => {
     let cuts = 0;
     return ((request, response) => {
@@ -176,12 +189,12 @@ test('a server that knows no ranges, or refuses one, is asked for the whole file
       if (cuts++ === 0) {
         response.writeHead(200, { 'content-length': bytes.length });
         response.write(bytes.subarray(0, 100_000), () => setTimeout(() => response.destroy(), 20));
-      } else if (status === 416 && request.headers.range !== undefined) response.writeHead(416).end();
-      else response.writeHead(200).end(bytes);
+      } else if (status === 200 || request.headers.range === undefined) response.writeHead(200).end(bytes);
+      else response.writeHead(status, { 'content-range': 'bytes 7-399999/400000' }).end(bytes.subarray(7));
       return true;
     }) satisfies HubServer['atStore'];
   };
-  for (const status of [200, 416]) {
+  for (const status of [200, 416, 206]) {
     rmSync(home, { recursive: true, force: true });
     server.atStore = noRanges(status);
     assert.deepEqual(readFileSync((await download()).weights), weights);
