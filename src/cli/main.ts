@@ -4,6 +4,7 @@ import { closeBars } from '../io/terminal.js';
 import { version } from '../io/version.js';
 import { convertCommand } from './convert.js';
 import { dataCommand } from './data.js';
+import { downloadCommand } from './download.js';
 import { evalRetrievalCommand } from './evalRetrieval.js';
 import { pretrainCommand } from './pretrain.js';
 import { quickstartCommand } from './quickstart.js';
@@ -19,6 +20,7 @@ export async function main(argv: readonly string[]): Promise<void> {
     .addCommand(quickstartCommand())
     .addCommand(pretrainCommand())
     .addCommand(evalRetrievalCommand())
+    .addCommand(downloadCommand())
     .addCommand(convertCommand())
     .addCommand(dataCommand());
   // A reader that has seen enough (`| head`) ends the command, as it ends other programs.
