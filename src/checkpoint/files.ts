@@ -2,6 +2,8 @@ import { existsSync, readdirSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { z } from 'zod';
 import { messageOf, UserError } from '../errors.js';
+import { resolveOfficialModel } from '../hub/cache.js';
+import { officialModels } from '../hub/models.js';
 import { RangedFile } from '../io/readFile.js';
 import { openSafetensors } from '../io/safetensors.js';
 import type { LazyTensor } from '../io/tensor.js';
@@ -29,14 +31,17 @@ export interface FileContent {
 }
 
 /**
- * The file with the weights of a location: the file itself, or the one that a folder holds.
+ * The file with the weights of a location: the file itself, the one that a folder holds, or that of an official model
+ * in the cache, by its name.
  *
  * @throws UserError if nothing is there, with what was expected
  */
 export function weightsPath(location: string): string {
   if (!existsSync(location)) {
+    if (isOfficialName(location)) return resolveOfficialModel(location).weights;
     throw new UserError(
-      `${location} does not exist: give a checkpoint directory, a Hugging Face folder, or a .safetensors, .pt or .bin file`,
+      `${location} does not exist: give a checkpoint directory, a Hugging Face folder, a .safetensors, .pt or .bin ` +
+        `file, or an official model (${officialModels.map(({ name }) => name).join(', ')})`,
     );
   }
   if (!isDirectory(location)) return location;
@@ -66,6 +71,10 @@ export function weightsPath(location: string): string {
 export function openWeights(path: string): FileContent {
   if (path.endsWith('.index.json')) return { tensors: openShards(path) };
   return isTorchFile(path) ? openTorchFile(path) : { tensors: openSafetensors(path) };
+}
+
+function isOfficialName(name: string): boolean {
+  return officialModels.some((model) => model.name === name);
 }
 
 export function isDirectory(path: string): boolean {
