@@ -3,7 +3,12 @@ import { engineNames, providerNames } from '../engine/select.js';
 
 /** Everything that `cn-clip eval-retrieval` is told. */
 export const evalRetrievalSchema = z.strictObject({
-  model: z.string().optional().describe('checkpoint directory, .safetensors or .pt file'),
+  model: z
+    .string()
+    .optional()
+    .describe(
+      'checkpoint of any form: directory, Hugging Face folder, .pt, .safetensors; or an official model',
+    ),
   modelConfig: z.string().optional().describe("model config; by default the checkpoint's own"),
   vocabulary: z.string().optional().describe("vocab.txt or tokenizer.json; by default the checkpoint's own"),
   data: z.string().optional().describe('folder with SPLIT_imgs.tsv and SPLIT_texts.jsonl'),

@@ -29,7 +29,13 @@ export const pretrainSchema = z.strictObject({
   weights: z
     .string()
     .optional()
-    .describe('checkpoint directory, .safetensors or .pt file to start from; by default random weights'),
+    .describe('checkpoint of any form, or official model, to start from; by default random weights'),
+  resume: z
+    .string()
+    .optional()
+    .describe(
+      "another run's checkpoint with its optimizer (.pt of the reference, or a directory) to go on from",
+    ),
   init: z
     .strictObject({
       vision: z.string().optional().describe('OpenAI CLIP weights (.pt, .safetensors) for the image tower'),

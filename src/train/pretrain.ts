@@ -1,5 +1,6 @@
 import { basename, join, resolve } from 'node:path';
-import { type CheckpointContent, readTrainingState, writeCheckpoint } from '../checkpoint/directory.js';
+import { type CheckpointContent, writeCheckpoint } from '../checkpoint/directory.js';
+import { openCheckpoint } from '../checkpoint/open.js';
 import { operationalSettings, type PretrainConfig, type StageConfig } from '../config/pretrain.js';
 import { openDataset, type PairDataset } from '../data/dataset.js';
 import { BatchLoader } from '../data/loader.js';
@@ -13,6 +14,7 @@ import { allocateModel, createModel, readWeightsInto } from '../model/load.js';
 import type { Model } from '../model/model.js';
 import { Tokenizer } from '../text/tokenizer.js';
 import { logLine } from './logLine.js';
+import { changedFactors, openForeignRun } from './resume.js';
 import { type Position, RunDirectory, type StepMetrics } from './runDirectory.js';
 import { createTrainer, type Trainer } from './trainer.js';
 
@@ -44,13 +46,13 @@ export async function pretrain(
   const tokenizer = Tokenizer.fromFile(config.vocabulary ?? join(config.data, 'vocab.txt'));
   const modelConfig = loadModelConfig(config.model, { vocabSize: tokenizer.vocabularySize });
   requireFit(tokenizer, modelConfig, config.contextLength);
-  const run = new RunDirectory(config.output);
+  requireOneStart(config);
+  const origin = config.resume === undefined ? undefined : openForeignRun(config.resume);
+  if (origin !== undefined) requireStage(origin.position.stage, config, options.stages);
+  const run = new RunDirectory(config.output, origin);
   const outcome = outcomeSettings(config);
   run.check(outcome);
   const engine = await createEngine(config.engine, config.provider, reporter.line);
-  if (config.weights !== undefined && (config.init.vision ?? config.init.text) !== undefined) {
-    throw new UserError("'weights' gives all parameters, 'init' those of a tower: give one of them");
-  }
   const start = run.latest()?.path ?? config.weights;
   const model =
     start === undefined ? createModel(modelConfig, engine, config.seed) : allocateModel(modelConfig, engine);
@@ -69,6 +71,25 @@ export async function pretrain(
     dataset.close();
   }
   return run.model;
+}
+
+/** What a run starts from is said once. @throws UserError for two of weights, init and resume */
+function requireOneStart({ weights, resume, init }: PretrainConfig): void {
+  const given = Object.entries({ weights, resume, init: init.vision ?? init.text })
+    .filter(([, value]) => value !== undefined)
+    .map(([name]) => `'${name}'`);
+  if (given.length > 1) {
+    throw new UserError(`${given.join(' and ')} each say what to start from: give one of them`);
+  }
+}
+
+/** @throws UserError unless the stage of a checkpoint to resume is one that runs */
+function requireStage(stage: 1 | 2, config: PretrainConfig, stages: readonly (1 | 2)[]): void {
+  if (stages.includes(stage) && settingsOf(config, stage).epochs > 0) return;
+  throw new UserError(
+    `${config.resume} was written in stage ${stage}, which does not run: run it with --stage ${stage} and ` +
+      `stage${stage}.epochs above 0, or give it as 'weights'`,
+  );
 }
 
 /** Puts weights that were trained elsewhere into the towers of a new model, and says what became of them. */
@@ -142,8 +163,14 @@ async function runStage(stage: 1 | 2, context: StageContext): Promise<boolean> {
         `stage ${stage} never leaves its warm-up: ${settings.warmupSteps} steps of it, ${totalSteps} in all`,
       );
     }
+    if (resumed !== undefined && resumed.position.step > totalSteps) {
+      throw new UserError(
+        `${resumed.path} stands after step ${resumed.position.step}, stage ${stage} has only ${totalSteps}: ` +
+          `raise stage${stage}.epochs, or give it as 'weights' to start anew from them`,
+      );
+    }
     if (resumed?.position.step === totalSteps) {
-      finish(context, resumed.position);
+      finish(context, { stage, step: totalSteps, totalSteps });
       return true;
     }
 
@@ -154,7 +181,10 @@ async function runStage(stage: 1 | 2, context: StageContext): Promise<boolean> {
       seed,
     });
     if (resumed !== undefined) {
-      trainer.restore(readTrainingState(resumed.path), resumed.path);
+      const training = openCheckpoint(resumed.path).training();
+      trainer.restore(training, resumed.path);
+      const changes = changedFactors(training, settings);
+      if (changes.length > 0) reporter.line(`AdamW goes on with ${changes.join(', ')}`);
       reporter.line(
         `resuming stage ${stage} after step ${trainer.stepCount} of ${totalSteps}: ${resumed.path}`,
       );
@@ -281,12 +311,13 @@ function checkpointContent({ config, model, tokenizer, run }: StageContext, posi
 function outcomeSettings(config: PretrainConfig): Record<string, unknown> {
   const operational = new Set<string>(operationalSettings);
   const absolute = (path: string | undefined) => (path === undefined ? undefined : resolve(path));
-  const { data, vocabulary, weights, init } = config;
+  const { data, vocabulary, weights, resume, init } = config;
   const outcome = {
     ...config,
     data: resolve(data),
     vocabulary: absolute(vocabulary),
     weights: absolute(weights),
+    resume: absolute(resume),
     init: { vision: absolute(init.vision), text: absolute(init.text) },
   };
   return Object.fromEntries(

@@ -40,7 +40,11 @@ export class RunDirectory {
   private readonly metrics: string;
   private readonly log: string;
 
-  constructor(readonly path: string) {
+  /** @param origin checkpoint of another run that this one goes on from, as long as it has none of its own */
+  constructor(
+    readonly path: string,
+    private readonly origin?: { path: string; position: Position },
+  ) {
     this.checkpoints = join(path, 'checkpoints');
     this.model = join(path, 'model');
     this.config = join(path, 'config.yaml');
@@ -89,13 +93,17 @@ export class RunDirectory {
     return join(this.checkpoints, `stage${stage}-step${String(step).padStart(8, '0')}`);
   }
 
-  /** The newest checkpoint, of one stage if given. */
+  /** The newest checkpoint, of one stage if given; at first, that of the run that this one goes on from. */
   latest(stage?: 1 | 2): { path: string; position: Position } | undefined {
     const names = this.checkpointNames().filter(
       (name) => stage === undefined || name.startsWith(`stage${stage}-`),
     );
     const newest = names.at(-1);
-    if (newest === undefined) return undefined;
+    if (newest === undefined) {
+      const { origin } = this;
+      const goesOn = origin !== undefined && this.checkpointNames().length === 0;
+      return goesOn && (stage === undefined || stage === origin.position.stage) ? origin : undefined;
+    }
     const path = join(this.checkpoints, newest);
     return { path, position: readPosition(path) };
   }
