@@ -5,6 +5,7 @@ import { UserError } from '../errors.js';
 import { writeDirectoryAtomic, writeFileAtomic } from '../io/atomic.js';
 import { readSafetensors, type StoredTensor, writeSafetensors } from '../io/safetensors.js';
 import type { ModelConfig } from '../model/config.js';
+import { isCounter } from '../model/parameters.js';
 import { readTorchWeights } from './torch/torchFile.js';
 import { isZip } from './torch/zip.js';
 
@@ -92,7 +93,11 @@ export function isDirectory(path: string): boolean {
   return existsSync(path) && statSync(path).isDirectory();
 }
 
-/** A stored tensor as float32. @throws UserError if it is missing, has another shape, or is neither F32 nor a half. */
+/**
+ * A stored tensor as float32; a counter may be I64, as PyTorch keeps it.
+ *
+ * @throws UserError if it is missing, has another shape or type
+ */
 export function floats(
   stored: ReadonlyMap<string, StoredTensor>,
   name: string,
@@ -106,6 +111,7 @@ export function floats(
       `${path}: tensor '${name}' has shape [${tensor.shape}], the model config asks for [${shape}]`,
     );
   }
+  if (tensor.data instanceof BigInt64Array && isCounter(name)) return Float32Array.from(tensor.data, Number);
   if (!(tensor.data instanceof Float32Array)) {
     throw new UserError(`${path}: tensor '${name}' is ${tensor.dtype}, expected F32, F16 or BF16`);
   }

@@ -3,8 +3,8 @@ import type { DeviceTensor, Engine, HostTensor, Program, Signature, TensorSpec }
 import { sizeOf } from '../shape.js';
 import { encodeText } from './bert.js';
 import type { ModelConfig } from './config.js';
-import { isTextParameter, isVisionParameter, parameterSpecs } from './parameters.js';
-import { encodeImage } from './vit.js';
+import { encodeImage } from './image.js';
+import { isBuffer, isTextParameter, isVisionParameter, parameterSpecs } from './parameters.js';
 
 /** Pixels of images, preprocessed, as programs take them. */
 export function pixelSpec(config: ModelConfig): TensorSpec {
@@ -25,9 +25,10 @@ export class Model {
     readonly weights: ReadonlyMap<string, DeviceTensor>,
   ) {}
 
+  /** How many values are trained: buffers don't count. */
   get parameterCount(): number {
     let count = 0;
-    for (const { shape } of parameterSpecs(this.config)) count += sizeOf(shape);
+    for (const { name, shape } of parameterSpecs(this.config)) if (!isBuffer(name)) count += sizeOf(shape);
     return count;
   }
 

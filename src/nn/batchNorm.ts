@@ -40,7 +40,7 @@ export function batchNorm(x: Tensor4D, weight: Tensor1D, bias: Tensor1D, epsilon
 }
 
 /** [channels] as it is broadcast over [batch, channels, height, width]. */
-export function perChannel(x: Tensor): Tensor {
+function perChannel(x: Tensor): Tensor {
   return tf.reshape(x, [1, -1, 1, 1]);
 }
 
