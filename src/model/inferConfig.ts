@@ -50,12 +50,13 @@ export function inferModelConfig(
     vision_width: shape('visual.layer1.0.conv1.weight', 4)[0],
     vision_head_width: RESNET_HEAD_WIDTH,
   });
+  const vision = shapes.has('visual.layer1.0.conv1.weight') ? resnet() : vit();
   const heads = TEXT_HEADS[hidden];
   if (heads === undefined) throw fail(`the number of heads of a text tower of width ${hidden} is not known`);
   return parseModelConfig(
     {
       embed_dim: embed,
-      ...(shapes.has('visual.layer1.0.conv1.weight') ? resnet() : vit()),
+      ...vision,
       vocab_size: shape('bert.embeddings.word_embeddings.weight', 2)[0],
       text_hidden_size: hidden,
       text_intermediate_size: shape('bert.encoder.layer.0.intermediate.dense.weight', 2)[0],
