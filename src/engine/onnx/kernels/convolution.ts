@@ -27,7 +27,7 @@ const convolution: RecorderKernel = (graph, { inputs: { x, weight, bias }, attrs
  */
 const inputGradient: RecorderKernel = (graph, { inputs: { dy, weight }, attrs }) => {
   const { stride, padding, shape } = geometryOf(attrs);
-  const [outputs, inputs, rows, columns] = weight.shape;
+  const [, , rows, columns] = weight.shape;
   if (stride > 1) {
     const rest = (axis: number, size: number) =>
       shape[axis] + 2 * padding - size - (dy.shape[axis] - 1) * stride;
@@ -49,11 +49,8 @@ const inputGradient: RecorderKernel = (graph, { inputs: { dy, weight }, attrs })
           weight.shape,
           weight.dtype,
         );
-  const exchanged = graph.emit('Transpose', [mirrored], [inputs, outputs, rows, columns], weight.dtype, {
-    perm: [1, 0, 2, 3],
-  });
   const [top, left] = [rows - 1 - padding, columns - 1 - padding];
-  return graph.emit('Conv', [dy, exchanged], shape, dy.dtype, {
+  return graph.emit('Conv', [dy, exchanged(graph, mirrored)], shape, dy.dtype, {
     kernel_shape: [rows, columns],
     pads: [top, left, top, left],
   });
@@ -62,23 +59,29 @@ const inputGradient: RecorderKernel = (graph, { inputs: { dy, weight }, attrs })
 /**
  * For each place of the kernel, the product of dy with the pixels that this place met, summed over the batch. A Conv
  * with batch and channels exchanged needs one node, but three to ten times as long.
+ *
+ * The sum over the batch is either one of products, or one product of matrices in which the channels are moved to the
+ * front: whichever moves less memory.
  */
 const weightGradient: RecorderKernel = (graph, { inputs: { x, dy }, attrs }) => {
   const { stride, padding, shape } = geometryOf(attrs);
   const [outputs, inputs, rows, columns] = shape;
   const [batch, , height, width] = dy.shape;
+  const pixels = height * width;
+  const sumsProducts = outputs * inputs < (outputs + inputs) * pixels;
+  const channelsFirst = (image: TensorInfo) => (sumsProducts ? image : exchanged(graph, image));
   const flat = (image: TensorInfo, channels: number) =>
-    reshape(graph, image, [batch, channels, height * width]);
-  const image = padded(graph, x, padding);
-  const gradient = flat(dy, outputs);
+    reshape(graph, image, sumsProducts ? [batch, channels, pixels] : [channels, batch * pixels]);
+  const image = padded(graph, channelsFirst(x), padding);
+  const gradient = flat(channelsFirst(dy), outputs);
   const places: TensorInfo[] = [];
   for (let row = 0; row < rows; row++) {
     for (let column = 0; column < columns; column++) {
       const met = everyNth(graph, image, [row, column], [height, width], stride);
       const products = product(graph, gradient, flat(met, inputs), false, true);
-      const sum = graph.emit('ReduceSum', [products, graph.integers(0)], [outputs, inputs], x.dtype, {
-        keepdims: 0,
-      });
+      const sum = sumsProducts
+        ? graph.emit('ReduceSum', [products, graph.integers(0)], [outputs, inputs], x.dtype, { keepdims: 0 })
+        : products;
       places.push(reshape(graph, sum, [outputs, inputs, 1]));
     }
   }
@@ -117,11 +120,17 @@ function reshape(graph: Graph, x: TensorInfo, shape: number[]): TensorInfo {
   return graph.emit('Reshape', [x, graph.reshapeVector(shape)], shape, x.dtype, { allowzero: 1 });
 }
 
+/** The first two axes, batch and channels or output and input, exchanged. */
+function exchanged(graph: Graph, x: TensorInfo): TensorInfo {
+  const [first, second, ...rest] = x.shape;
+  return graph.emit('Transpose', [x], [second, first, ...rest], x.dtype, { perm: [1, 0, 2, 3] });
+}
+
 function padded(graph: Graph, x: TensorInfo, padding: number): TensorInfo {
   if (padding === 0) return x;
-  const [batch, channels, height, width] = x.shape;
+  const [first, second, height, width] = x.shape;
   const pads = graph.integers(0, 0, padding, padding, 0, 0, padding, padding);
-  return graph.emit('Pad', [x, pads], [batch, channels, height + 2 * padding, width + 2 * padding], x.dtype);
+  return graph.emit('Pad', [x, pads], [first, second, height + 2 * padding, width + 2 * padding], x.dtype);
 }
 
 /** Every `step`-th pixel of an image from `begin` on, `size` of them along each side. */
@@ -132,13 +141,13 @@ function everyNth(
   size: [number, number],
   step: number,
 ): TensorInfo {
-  const [batch, channels, height, width] = x.shape;
+  const [first, second, height, width] = x.shape;
   if (step === 1 && height === size[0] && width === size[1]) return x;
   const ends = begin.map((first, axis) => first + (size[axis] - 1) * step + 1);
   return graph.emit(
     'Slice',
     [x, graph.integers(...begin), graph.integers(...ends), graph.integers(2, 3), graph.integers(step, step)],
-    [batch, channels, ...size],
+    [first, second, ...size],
     x.dtype,
   );
 }
