@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 import { before, test } from 'node:test';
 import * as tf from '@tensorflow/tfjs-core';
 import { createTrainer } from '../src/train/trainer.js';
-import { noteCalls, randomBatch, tfjs, tinyModel, trainerDefaults } from './support.js';
+import { noteCalls, randomBatch, tfjs, tinyModel, tinyResNet, trainerDefaults } from './support.js';
 
 /**
  * The native library of tfjs-node-gpu can't be installed everywhere, but the kernels that the package registers can
@@ -48,19 +48,22 @@ test('tfjs-node-gpu registers every kernel that training and inference call', as
   }
   assert.ok(registered.size > 100, `only ${registered.size} kernels were found in the package`);
 
-  const model = tinyModel(tfjs);
-  const batch = randomBatch(model.config, 3, 6, 'contract');
-  for (const freezeVision of [true, false]) {
-    const trainer = await createTrainer(model, { ...trainerDefaults, freezeVision, dropout: true });
-    await trainer.step(batch);
-    await trainer.dispose();
+  for (const model of [tinyModel(tfjs), tinyResNet(tfjs)]) {
+    const batch = randomBatch(model.config, 3, 6, 'contract');
+    for (const freezeVision of [true, false]) {
+      const trainer = await createTrainer(model, { ...trainerDefaults, freezeVision, dropout: true });
+      await trainer.step(batch);
+      await trainer.dispose();
+    }
+    await model.encodeImages(batch.pixels, batch.n);
+    await model.encodeTexts(batch.ids, batch.n, batch.length);
+    await model.dispose();
   }
-  await model.encodeImages(batch.pixels, batch.n);
-  await model.encodeTexts(batch.ids, batch.n, batch.length);
-  await model.dispose();
 
   // Forward, backward and optimizer were all seen.
-  for (const name of ['BatchMatMul', 'GatherV2', 'UnsortedSegmentSum', 'Softmax', 'ArgMax', 'Sqrt']) {
+  const some = ['BatchMatMul', 'GatherV2', 'UnsortedSegmentSum', 'Softmax', 'ArgMax', 'Sqrt'];
+  const ofImages = ['Conv2D', 'Conv2DBackpropInput', 'Conv2DBackpropFilter', 'Mean', 'Relu', 'Step'];
+  for (const name of [...some, ...ofImages]) {
     assert.ok(called.has(name), `${name} was not called`);
   }
   assert.deepEqual(
@@ -76,7 +79,9 @@ test('tfjs-node-gpu has no kernel under the name of one of our fused operations'
     return;
   }
   // Such a kernel would be called in the place of the composition, with attributes it does not know.
-  const fused = Object.keys((await import('../src/engine/onnx/kernels/fused.js')).fused);
+  const { fused: ofTokens } = await import('../src/engine/onnx/kernels/fused.js');
+  const { convolutions } = await import('../src/engine/onnx/kernels/convolution.js');
+  const fused = Object.keys({ ...ofTokens, ...convolutions });
   assert.ok(fused.length > 0);
   assert.deepEqual(
     fused.filter((name) => registered.has(name)),

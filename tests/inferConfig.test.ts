@@ -10,7 +10,15 @@ const shapesOf = (name: string) =>
   );
 
 test('every official size is known by the shapes of its weights', () => {
-  const sizes = ['ViT-B-16', 'ViT-B-32', 'ViT-L-14', 'ViT-L-14-336', 'ViT-H-14', 'ViT-B-32+RBT3-chinese'];
+  const sizes = [
+    'ViT-B-16',
+    'ViT-B-32',
+    'ViT-L-14',
+    'ViT-L-14-336',
+    'ViT-H-14',
+    'ViT-B-32+RBT3-chinese',
+    'RN50',
+  ];
   for (const name of sizes) assert.deepEqual(inferModelConfig(shapesOf(name), name), loadModelConfig(name));
 });
 
@@ -22,6 +30,7 @@ test('what shapes do not show is not guessed', () => {
   const missing = shapesOf('ViT-B-16');
   missing.delete('text_projection');
   assert.throws(() => inferModelConfig(missing, 'x'), /'text_projection' is missing/);
-  const resnet = new Map([...shapesOf('ViT-B-16'), ['visual.layer1.0.conv1.weight', [64, 3, 3, 3]] as const]);
-  assert.throws(() => inferModelConfig(resnet, 'x'), /ResNet/);
+  const resnet = shapesOf('RN50');
+  resnet.delete('visual.attnpool.positional_embedding');
+  assert.throws(() => inferModelConfig(resnet, 'x'), /'visual.attnpool.positional_embedding' is missing/);
 });

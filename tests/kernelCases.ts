@@ -35,6 +35,8 @@ const arithmetic: KernelCase[] = [
   unary('Exp', float('n', 3), tf.exp),
   unary('Log', positive('n', 3), tf.log, true),
   unary('Sqrt', positive('n', 3), tf.sqrt),
+  unary('Relu', float('n', 3), (x) => tf.relu(x)),
+  unary('Step', coarse('n', 3), (x) => tf.step(x), true),
   unary('Erf', float('n', 3), tf.erf, true),
   unary('Sigmoid', float('n', 3), tf.sigmoid, true),
   unary('Square', float('n', 3), tf.square),
@@ -60,6 +62,12 @@ const reductions: KernelCase[] = [
   unary('Sum', float('n', 3, 'm'), (x) => tf.sum(x, -1, true)),
   unary('Sum', float(2, 3), (x) => tf.sum(x, 0)),
   unary('Sum', int(5, 'n', 3), (x) => tf.sum(x, 1), true),
+  // The mean of no values is not a number.
+  ...[
+    unary('Mean', float('n', 3, 'm'), (x) => tf.mean(x), true),
+    unary('Mean', float('n', 3, 'm'), (x) => tf.mean(x, [1, 2], true), true),
+    unary('Mean', float('n', 3), (x) => tf.mean(x, 0), true),
+  ].map((mean) => ({ ...mean, sizes: [{ n: 3, m: 2 }] })),
   { ...unary('Max', float('n', 3, 'm'), (x) => tf.max(x), true), sizes: [{ n: 2, m: 3 }] },
   unary('Max', float('n', 3), (x) => tf.max(x, 1, true), true),
   unary('Max', float('n', 3), (x) => tf.max(x, -1), true),

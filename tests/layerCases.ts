@@ -1,5 +1,7 @@
-import type { Tensor1D, Tensor2D } from '@tensorflow/tfjs-core';
+import type { Tensor1D, Tensor2D, Tensor4D } from '@tensorflow/tfjs-core';
 import * as tf from '@tensorflow/tfjs-core';
+import { batchNorm } from '../src/nn/batchNorm.js';
+import { averagePool, type ConvolutionOptions, convolution } from '../src/nn/convolution.js';
 import { expand, gelu, layerNorm, linear, padTo, quickGelu, scaledMatMul } from '../src/nn/fused.js';
 import { attention, firstTokens, l2Normalize, splitHeads } from '../src/nn/layers.js';
 import { float, int, type KernelCase, positive, products, sizeAt, unary } from './kernelCase.js';
@@ -38,6 +40,59 @@ const fused: KernelCase[] = [
   },
 ];
 
+/** Images of 5 × 6 pixels, kernels of the given shape. */
+function convolutionCases(kernel: string, shape: number[], options: ConvolutionOptions): KernelCase[] {
+  const image = float('n', shape[1], 5, 6);
+  return [
+    {
+      kernel,
+      inputs: { x: image, weight: float(...shape) },
+      compute: ({ x, weight }) => convolution(x as Tensor4D, weight as Tensor4D, options),
+    },
+    {
+      kernel,
+      inputs: { x: image, weight: float(...shape), bias: float(shape[0]) },
+      compute: ({ x, weight, bias }) =>
+        convolution(x as Tensor4D, weight as Tensor4D, { ...options, bias: bias as Tensor1D }),
+    },
+  ];
+}
+
+const images: KernelCase[] = [
+  ...convolutionCases('Convolution', [4, 3, 1, 1], {}),
+  ...convolutionCases('Convolution', [4, 3, 3, 3], { padding: 1 }),
+  ...convolutionCases('ConvolutionInputGradient', [2, 3, 2, 3], {}),
+  ...convolutionCases('ConvolutionInputGradient', [2, 3, 3, 2], { stride: 2, padding: 1 }),
+  ...convolutionCases('ConvolutionWeightGradient', [4, 2, 1, 1], { stride: 2 }),
+  ...convolutionCases('ConvolutionWeightGradient', [4, 2, 3, 3], { stride: 2, padding: 1 }),
+  unary('AveragePooling', float('n', 3, 4, 6), (x) => averagePool(x as Tensor4D, 2)),
+  unary('RepeatPixels', float('n', 2, 6, 3), (x) => averagePool(x as Tensor4D, 3)),
+  {
+    kernel: 'Mean',
+    inputs: { x: float('n', 3, 2, 2), weight: positive(3), bias: float(3) },
+    compute: ({ x, weight, bias }) => {
+      const [scale, shift] = [weight as Tensor1D, bias as Tensor1D];
+      // Far from zero: the mean must not drown what varies.
+      return batchNorm(tf.add(tf.mul(x, 2), 8) as Tensor4D, scale, shift, 1e-5).value;
+    },
+    sizes: [
+      { n: 3, m: 1 },
+      { n: 1, m: 1 },
+    ],
+  },
+  {
+    kernel: 'Mean',
+    inputs: { x: float('n', 3, 2, 4) },
+    compute: ({ x }) => {
+      const ones = tf.ones([3]) as Tensor1D;
+      const { mean, variance } = batchNorm(x as Tensor4D, ones, ones, 1e-5);
+      return [mean, variance];
+    },
+    sizes: [{ n: 3, m: 1 }],
+    forwardOnly: true,
+  },
+];
+
 /** The layers of src/nn, each under the kernel that it leans on most. */
 const layers: KernelCase[] = [
   unary('Transpose', float('n', 3, 4), (x) => splitHeads(tf.reshape(x, [-1, 4]), 3, 2)),
@@ -56,4 +111,4 @@ const layers: KernelCase[] = [
   unary('Sqrt', positive('n', 4), (x) => l2Normalize(x as Tensor2D)),
 ];
 
-export const layerCases: readonly KernelCase[] = [...fused, ...layers];
+export const layerCases: readonly KernelCase[] = [...fused, ...images, ...layers];

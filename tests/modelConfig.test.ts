@@ -3,10 +3,17 @@ import { readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { packageRoot } from '../src/io/packageRoot.js';
+import { readSafetensors } from '../src/io/safetensors.js';
 import { loadModelConfig, type ModelConfig } from '../src/model/config.js';
-import { initializeParameter, isVisionParameter, parameterSpecs } from '../src/model/parameters.js';
+import {
+  initializeParameter,
+  isBuffer,
+  isCounter,
+  isVisionParameter,
+  parameterSpecs,
+} from '../src/model/parameters.js';
 import { sizeOf } from '../src/shape.js';
-import { bytesOf, fixture, readJson, temporaryDirectory } from './support.js';
+import { bytesOf, fixture, readJson, temporaryDirectory, tinyResNetTower } from './support.js';
 
 const folder = temporaryDirectory();
 const configs = join(packageRoot, 'configs', 'models');
@@ -16,7 +23,7 @@ const namesIn = (...parts: string[]) =>
     .map((file) => file.slice(0, -'.yaml'.length));
 
 const parameterCount = (config: ModelConfig) =>
-  parameterSpecs(config).reduce((count, { shape }) => count + sizeOf(shape), 0);
+  parameterSpecs(config).reduce((count, { name, shape }) => count + (isBuffer(name) ? 0 : sizeOf(shape)), 0);
 
 test('the official sizes have the parameter counts of the reference', () => {
   const millions = {
@@ -24,6 +31,7 @@ test('the official sizes have the parameter counts of the reference', () => {
     'ViT-L-14': 406,
     'ViT-L-14-336': 407,
     'ViT-H-14': 958,
+    RN50: 77,
   };
   for (const [name, expected] of Object.entries(millions)) {
     assert.equal(Math.round(parameterCount(loadModelConfig(name)) / 1e6), expected, name);
@@ -53,6 +61,28 @@ test("names and shapes of parameters are those of the reference's checkpoints", 
   assert.deepEqual([...specs.keys()].sort(), [...decay, ...kept].sort());
   assert.deepEqual(specs.get('visual.transformer.resblocks.1.attn.in_proj_weight'), [192, 64]);
   assert.deepEqual(specs.get('bert.encoder.layer.0.output.dense.weight'), [32, 64]);
+});
+
+test("a ResNet's parameters and buffers are those of the reference's checkpoints", () => {
+  const config = loadModelConfig(fixture('golden', 'rn', 'config.json'));
+  assert.deepEqual(config, {
+    ...readJson<object>(fixture('golden', 'rn', 'config.json')),
+    vision_head_width: 64,
+  });
+  const stored = readSafetensors(fixture('golden', 'rn', 'init.safetensors'));
+  const specs = parameterSpecs(config);
+  assert.deepEqual(specs.map(({ name }) => name).sort(), [...stored.keys()].sort());
+  for (const { name, shape } of specs) {
+    assert.deepEqual(shape, stored.get(name)!.shape, name);
+    assert.equal(isCounter(name), stored.get(name)!.dtype === 'I64', name);
+  }
+  const initial = (name: string) => specs.find((spec) => spec.name === `visual.${name}`)!.initial;
+  assert.deepEqual(initial('bn3.weight'), { kind: 'constant', value: 1 });
+  assert.deepEqual(initial('layer3.0.bn3.weight'), { kind: 'constant', value: 0 });
+  assert.deepEqual(initial('layer3.0.bn3.running_var'), { kind: 'constant', value: 1 });
+  assert.deepEqual(initial('layer2.1.conv2.weight'), { kind: 'uniform', bound: (16 * 9) ** -0.5 });
+  assert.deepEqual(initial('attnpool.q_proj.weight'), { kind: 'normal', deviation: 256 ** -0.5 });
+  assert.deepEqual(initial('attnpool.c_proj.bias'), { kind: 'uniform', bound: 256 ** -0.5 });
 });
 
 test('initial weights are a function of the seed, with the deviations that their specification names', () => {
@@ -95,6 +125,16 @@ test('a config that is wrong is refused with its file and field', () => {
   refuses({ text_num_attention_heads: 3 }, /text_num_attention_heads: 3 does not divide text_hidden_size 32/);
   refuses({ text_hidden_act: 'relu' }, /text_hidden_act/);
   refuses({ text_hidden_dropout_prob: 1 }, /text_hidden_dropout_prob: .*<1/);
+  refuses({ vision_patch_size: undefined }, /vision_patch_size: is missing, expected number/);
+  refuses({ vision_layers: [1, 2, 3] }, /vision_layers: expected a whole number .* or four .* of a ResNet/);
+  const resnet = { ...tinyResNetTower, image_resolution: 64 };
+  refuses({ ...resnet, image_resolution: 80 }, /image_resolution: 80 is not a multiple of 32, as a ResNet/);
+  refuses({ ...resnet, vision_patch_size: 8 }, /vision_patch_size: a ResNet has no patches/);
+  refuses({ ...resnet, vision_width: 9 }, /vision_width: 9 is odd/);
+  refuses(
+    { ...resnet, vision_head_width: 48 },
+    /vision_head_width: 48 does not divide 32 times vision_width 8/,
+  );
   refuses({ embed_dim: 0, vision_layers: -1 }, /embed_dim: .*; vision_layers/);
 });
 

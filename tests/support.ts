@@ -9,7 +9,7 @@ import type { Engine } from '../src/engine/engine.js';
 import { OnnxEngine } from '../src/engine/onnx/engine.js';
 import { TfjsEngine } from '../src/engine/tfjs/engine.js';
 import { packageRoot } from '../src/io/packageRoot.js';
-import { loadModelConfig, type ModelConfig } from '../src/model/config.js';
+import { loadModelConfig, type ModelConfig, type ResNetConfig } from '../src/model/config.js';
 import { createModel } from '../src/model/load.js';
 import type { Model } from '../src/model/model.js';
 import { Random } from '../src/random.js';
@@ -87,8 +87,21 @@ export function snapshot(weights: ReadonlyMap<string, { data: Float32Array }>): 
 
 /** A new model of configs/models/tiny.yaml, or of a variation of it. */
 export function tinyModel(engine: Engine, changes: Partial<ModelConfig> = {}, seed = 1): Model {
-  return createModel({ ...loadModelConfig('tiny'), ...changes }, engine, seed);
+  return createModel({ ...loadModelConfig('tiny'), ...changes } as ModelConfig, engine, seed);
 }
+
+/** A new model of which the image tower is a ResNet, the rest as in configs/models/tiny.yaml. */
+export function tinyResNet(engine: Engine, changes: Partial<ResNetConfig> = {}, seed = 1): Model {
+  return createModel({ ...loadModelConfig('tiny'), ...tinyResNetTower, ...changes }, engine, seed);
+}
+
+/** Its widths are those of the tests' figures; one stage has a block that neither widens nor halves. */
+export const tinyResNetTower = {
+  vision_layers: [1, 2, 1, 1] as [number, number, number, number],
+  vision_width: 8,
+  vision_patch_size: null,
+  vision_head_width: 64,
+};
 
 /** Random pixels and texts that end in padding (all but the first). */
 export function randomBatch(config: ModelConfig, n: number, length: number, ...key: (number | string)[]) {

@@ -7,6 +7,9 @@ import { UserError } from '../errors.js';
 import { packageRoot } from '../io/packageRoot.js';
 
 const size = z.number().int().positive();
+/** By how much a ResNet reduces the side of an image, and how much wider its last stage is than vision_width. */
+export const RESNET_REDUCTION = 32;
+export const RESNET_WIDENING = 32;
 const rate = z.number().min(0).lt(1);
 
 /** The reference's constructor arguments, which its model_configs/*.json and our YAML files give. */
@@ -14,10 +17,15 @@ export const modelConfigSchema = z
   .strictObject({
     embed_dim: size.describe('width of the joint embedding'),
     image_resolution: size.describe('side of the input image in pixels'),
-    vision_layers: size.describe('transformer blocks of the ViT'),
-    vision_width: size.describe('width of the ViT'),
-    vision_patch_size: size.describe('side of a patch in pixels'),
-    vision_head_width: size.default(64).describe('width of one attention head of the ViT'),
+    vision_layers: z
+      .union([size, z.tuple([size, size, size, size])], {
+        error:
+          'expected a whole number above 0 (blocks of a ViT), or four (blocks in the stages of a ResNet)',
+      })
+      .describe('transformer blocks of a ViT, or residual blocks in the four stages of a ResNet'),
+    vision_width: size.describe('width of the ViT, or of the first stage of the ResNet'),
+    vision_patch_size: size.nullish().describe('side of a patch in pixels; a ResNet has none'),
+    vision_head_width: size.default(64).describe('width of one attention head of the image tower'),
     vocab_size: size.describe('number of word pieces'),
     text_attention_probs_dropout_prob: rate.default(0.1),
     text_hidden_act: z.literal('gelu').default('gelu'),
@@ -31,21 +39,45 @@ export const modelConfigSchema = z
     text_type_vocab_size: size.default(2),
   })
   .superRefine((config, context) => {
+    const issue = (field: keyof typeof config, message: string) =>
+      context.addIssue({ code: 'custom', path: [field], message });
     const divides = (a: keyof typeof config, b: keyof typeof config) => {
       if ((config[b] as number) % (config[a] as number) !== 0) {
-        context.addIssue({
-          code: 'custom',
-          path: [a],
-          message: `${config[a]} does not divide ${b} ${config[b]}`,
-        });
+        issue(a, `${config[a]} does not divide ${b} ${config[b]}`);
       }
     };
-    divides('vision_patch_size', 'image_resolution');
-    divides('vision_head_width', 'vision_width');
+    const { vision_patch_size: patch, vision_width: width, vision_head_width: headWidth } = config;
+    if (!Array.isArray(config.vision_layers)) {
+      if (patch == null) issue('vision_patch_size', 'is missing, expected number');
+      else divides('vision_patch_size', 'image_resolution');
+      divides('vision_head_width', 'vision_width');
+    } else {
+      if (patch != null) issue('vision_patch_size', 'a ResNet has no patches, leave it out');
+      if (config.image_resolution % RESNET_REDUCTION !== 0) {
+        const found = config.image_resolution;
+        issue('image_resolution', `${found} is not a multiple of ${RESNET_REDUCTION}, as a ResNet needs it`);
+      }
+      if (width % 2 !== 0) issue('vision_width', `${width} is odd, and a ResNet's stem has half the width`);
+      if ((width * RESNET_WIDENING) % headWidth !== 0) {
+        const final = `${RESNET_WIDENING} times vision_width ${width}`;
+        issue('vision_head_width', `${headWidth} does not divide ${final}, the width of the last stage`);
+      }
+    }
     divides('text_num_attention_heads', 'text_hidden_size');
   });
 
-export type ModelConfig = z.infer<typeof modelConfigSchema>;
+type Common = Omit<z.infer<typeof modelConfigSchema>, 'vision_layers' | 'vision_patch_size'>;
+export type ViTConfig = Common & { vision_layers: number; vision_patch_size: number };
+export type ResNetConfig = Common & {
+  vision_layers: [number, number, number, number];
+  vision_patch_size?: null;
+};
+export type ModelConfig = ViTConfig | ResNetConfig;
+
+/** Whether the image tower is a ResNet: vision_layers then lists the blocks of its stages. */
+export function isResNet(config: ModelConfig): config is ResNetConfig {
+  return Array.isArray(config.vision_layers);
+}
 
 const directory = join(packageRoot, 'configs', 'models');
 
@@ -79,14 +111,9 @@ export function loadModelConfig(nameOrPath: string, defaults: { vocabSize?: numb
 
 /** Checks a parsed config. @throws UserError naming the source and every wrong field. */
 export function parseModelConfig(content: unknown, source: string): ModelConfig {
-  if (isRecord(content) && Array.isArray(content.vision_layers)) {
-    throw new UserError(
-      `model config ${source}: ResNet image towers (a list in vision_layers) are not supported yet`,
-    );
-  }
   const result = modelConfigSchema.safeParse(content);
   if (!result.success) throw new UserError(`model config ${source}: ${explainIssues(result.error)}`);
-  return result.data;
+  return result.data as ModelConfig;
 }
 
 /**

@@ -1,8 +1,10 @@
 import { UserError } from '../errors.js';
-import { type ModelConfig, parseModelConfig } from './config.js';
+import { type ModelConfig, parseModelConfig, RESNET_REDUCTION } from './config.js';
 
 /** Head widths of the official image towers by width; shapes of weights don't show them. */
 const VISION_HEAD_WIDTHS: Readonly<Record<number, number>> = { 768: 64, 1024: 64, 1280: 80 };
+/** Of every ResNet of CLIP. */
+const RESNET_HEAD_WIDTH = 64;
 /** Heads of the official text towers by hidden size. */
 const TEXT_HEADS: Readonly<Record<number, number>> = { 768: 12, 1024: 16 };
 
@@ -27,23 +29,34 @@ export function inferModelConfig(
     const numbers = [...shapes.keys()].map((name) => Number(pattern.exec(name)?.[1] ?? -1));
     return Math.max(...numbers) + 1;
   };
-  if (shapes.has('visual.layer1.0.conv1.weight')) throw fail('ResNet image towers are not supported yet');
-
   const [hidden, embed] = shape('text_projection', 2);
-  const [width, , patch] = shape('visual.conv1.weight', 4);
-  const [tokens] = shape('visual.positional_embedding', 2);
-  const headWidth = VISION_HEAD_WIDTHS[width];
-  if (headWidth === undefined) throw fail(`the head width of an image tower of width ${width} is not known`);
-  const heads = TEXT_HEADS[hidden];
-  if (heads === undefined) throw fail(`the number of heads of a text tower of width ${hidden} is not known`);
-  return parseModelConfig(
-    {
-      embed_dim: embed,
+  const vit = () => {
+    const [width, , patch] = shape('visual.conv1.weight', 4);
+    const [tokens] = shape('visual.positional_embedding', 2);
+    const headWidth = VISION_HEAD_WIDTHS[width];
+    if (headWidth === undefined)
+      throw fail(`the head width of an image tower of width ${width} is not known`);
+    return {
       image_resolution: patch * Math.sqrt(tokens - 1),
       vision_layers: layers(/^visual\.transformer\.resblocks\.(\d+)\./),
       vision_width: width,
       vision_patch_size: patch,
       vision_head_width: headWidth,
+    };
+  };
+  const resnet = () => ({
+    image_resolution: RESNET_REDUCTION * Math.sqrt(shape('visual.attnpool.positional_embedding', 2)[0] - 1),
+    vision_layers: [1, 2, 3, 4].map((stage) => layers(new RegExp(`^visual\\.layer${stage}\\.(\\d+)\\.`))),
+    vision_width: shape('visual.layer1.0.conv1.weight', 4)[0],
+    vision_head_width: RESNET_HEAD_WIDTH,
+  });
+  const vision = shapes.has('visual.layer1.0.conv1.weight') ? resnet() : vit();
+  const heads = TEXT_HEADS[hidden];
+  if (heads === undefined) throw fail(`the number of heads of a text tower of width ${hidden} is not known`);
+  return parseModelConfig(
+    {
+      embed_dim: embed,
+      ...vision,
       vocab_size: shape('bert.embeddings.word_embeddings.weight', 2)[0],
       text_hidden_size: hidden,
       text_intermediate_size: shape('bert.encoder.layer.0.intermediate.dense.weight', 2)[0],

@@ -5,8 +5,8 @@ import { type LazyTensor, tensorOf } from '../io/tensor.js';
 import { sizeOf } from '../shape.js';
 import { encodeText } from './bert.js';
 import type { ModelConfig } from './config.js';
-import { isCounter, isTextParameter, isVisionParameter, parameterSpecs } from './parameters.js';
-import { encodeImage } from './vit.js';
+import { encodeImage } from './image.js';
+import { isBuffer, isCounter, isTextParameter, isVisionParameter, parameterSpecs } from './parameters.js';
 
 /** Pixels of images, preprocessed, as programs take them. */
 export function pixelSpec(config: ModelConfig): TensorSpec {
@@ -27,9 +27,10 @@ export class Model {
     readonly weights: ReadonlyMap<string, DeviceTensor>,
   ) {}
 
+  /** How many values are trained: buffers don't count. */
   get parameterCount(): number {
     let count = 0;
-    for (const { shape } of parameterSpecs(this.config)) count += sizeOf(shape);
+    for (const { name, shape } of parameterSpecs(this.config)) if (!isBuffer(name)) count += sizeOf(shape);
     return count;
   }
 

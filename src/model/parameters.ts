@@ -1,6 +1,13 @@
 import { Random } from '../random.js';
 import { sizeOf } from '../shape.js';
-import type { ModelConfig } from './config.js';
+import {
+  isResNet,
+  type ModelConfig,
+  RESNET_REDUCTION,
+  RESNET_WIDENING,
+  type ResNetConfig,
+  type ViTConfig,
+} from './config.js';
 
 /** How a new parameter starts, as in the reference (PyTorch's defaults where it sets nothing). */
 type Initial =
@@ -8,7 +15,7 @@ type Initial =
   | { kind: 'normal'; deviation: number }
   | { kind: 'uniform'; bound: number };
 
-/** A parameter under the reference's name and layout: linear weights are [out, in]. */
+/** A parameter or a buffer under the reference's name and layout: linear weights are [out, in]. */
 export interface ParameterSpec {
   name: string;
   shape: number[];
@@ -20,7 +27,7 @@ const ones: Initial = { kind: 'constant', value: 1 };
 const normal = (deviation: number): Initial => ({ kind: 'normal', deviation });
 const uniform = (bound: number): Initial => ({ kind: 'uniform', bound });
 
-/** All parameters of a model, in the reference's order. */
+/** All parameters and buffers of a model, in the reference's order. */
 export function parameterSpecs(config: ModelConfig): ParameterSpec[] {
   return [
     {
@@ -29,7 +36,7 @@ export function parameterSpecs(config: ModelConfig): ParameterSpec[] {
       initial: normal(config.text_hidden_size ** -0.5),
     },
     { name: 'logit_scale', shape: [], initial: { kind: 'constant', value: Math.log(1 / 0.07) } },
-    ...visionParameters(config),
+    ...(isResNet(config) ? resnetParameters(config) : vitParameters(config)),
     ...textParameters(config),
   ];
 }
@@ -44,12 +51,15 @@ export function isTextParameter(name: string): boolean {
   return !isVisionParameter(name) && name !== 'logit_scale';
 }
 
-/** Whether a tensor of a state_dict is no parameter: running statistics of batch norm, constants kept with a module. */
+/**
+ * Whether a tensor is a buffer, which is not trained: the running statistics of a batch norm and the count of batches
+ * that they come from, or positions that older versions of BERT keep.
+ */
 export function isBuffer(name: string): boolean {
-  return /\.(running_mean|running_var|num_batches_tracked|position_ids)$/.test(name);
+  return /\.(running_mean|running_var|position_ids)$/.test(name) || isCounter(name);
 }
 
-/** Whether a tensor counts steps: PyTorch keeps it as int64. */
+/** Whether a buffer is a count, float32 in memory (exact to 2²⁴) and int64 in checkpoints. */
 export function isCounter(name: string): boolean {
   return name.endsWith('.num_batches_tracked');
 }
@@ -68,7 +78,7 @@ export function initializeParameter({ name, shape, initial }: ParameterSpec, see
   return values;
 }
 
-function visionParameters(config: ModelConfig): ParameterSpec[] {
+function vitParameters(config: ViTConfig): ParameterSpec[] {
   const { vision_width: width, vision_patch_size: patch, embed_dim: embed } = config;
   const tokens = (config.image_resolution / patch) ** 2 + 1;
   const scale = normal(width ** -0.5);
@@ -101,6 +111,75 @@ function visionParameters(config: ModelConfig): ParameterSpec[] {
     ...layerNorm('visual.ln_pre', width),
     ...blocks.flat(),
     ...layerNorm('visual.ln_post', width),
+  ];
+}
+
+function resnetParameters(config: ResNetConfig): ParameterSpec[] {
+  const { vision_width: width, vision_layers: stages, embed_dim: embed } = config;
+  const convolution = (name: string, inputs: number, outputs: number, side: number): ParameterSpec => ({
+    name: `visual.${name}.weight`,
+    shape: [outputs, inputs, side, side],
+    initial: uniform((inputs * side * side) ** -0.5),
+  });
+  const blocks = stages.flatMap((count, stage) => {
+    const inner = width * 2 ** stage;
+    const outer = 4 * inner;
+    return Array.from({ length: count }, (_, i) => {
+      const block = `layer${stage + 1}.${i}`;
+      const inputs = i > 0 ? outer : stage === 0 ? width : outer / 2;
+      return [
+        convolution(`${block}.conv1`, inputs, inner, 1),
+        ...batchNorm(`${block}.bn1`, inner),
+        convolution(`${block}.conv2`, inner, inner, 3),
+        ...batchNorm(`${block}.bn2`, inner),
+        convolution(`${block}.conv3`, inner, outer, 1),
+        // Zero, so that a new block passes on what it is given.
+        ...batchNorm(`${block}.bn3`, outer, zeros),
+        ...(i === 0
+          ? [
+              convolution(`${block}.downsample.0`, inputs, outer, 1),
+              ...batchNorm(`${block}.downsample.1`, outer),
+            ]
+          : []),
+      ];
+    }).flat();
+  });
+  const final = width * RESNET_WIDENING;
+  const scale = normal(final ** -0.5);
+  const side = config.image_resolution / RESNET_REDUCTION;
+  const attention = ['k', 'q', 'v', 'c'].flatMap((part): ParameterSpec[] => {
+    const outputs = part === 'c' ? embed : final;
+    const name = `visual.attnpool.${part}_proj`;
+    return [
+      { name: `${name}.weight`, shape: [outputs, final], initial: scale },
+      { name: `${name}.bias`, shape: [outputs], initial: uniform(final ** -0.5) },
+    ];
+  });
+  return [
+    convolution('conv1', 3, width / 2, 3),
+    ...batchNorm('bn1', width / 2),
+    convolution('conv2', width / 2, width / 2, 3),
+    ...batchNorm('bn2', width / 2),
+    convolution('conv3', width / 2, width, 3),
+    ...batchNorm('bn3', width),
+    ...blocks,
+    { name: 'visual.attnpool.positional_embedding', shape: [side ** 2 + 1, final], initial: scale },
+    ...attention,
+  ];
+}
+
+function batchNorm(name: string, width: number, weight = ones): ParameterSpec[] {
+  const tensor = (part: string, shape: number[], initial: Initial) => ({
+    name: `visual.${name}.${part}`,
+    shape,
+    initial,
+  });
+  return [
+    tensor('weight', [width], weight),
+    tensor('bias', [width], zeros),
+    tensor('running_mean', [width], zeros),
+    tensor('running_var', [width], ones),
+    tensor('num_batches_tracked', [], zeros),
   ];
 }
 

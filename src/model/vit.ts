@@ -9,7 +9,7 @@ import {
   splitHeads,
   type Weights,
 } from '../nn/layers.js';
-import type { ModelConfig } from './config.js';
+import type { ViTConfig } from './config.js';
 
 const EPSILON = 1e-5;
 
@@ -17,7 +17,7 @@ const EPSILON = 1e-5;
  * The ViT image tower: pixels [batch, 3, resolution, resolution] → features [batch, embed_dim], not normalised.
  * Pre-norm blocks with quick-GELU; the class token through ln_post and proj is the feature.
  */
-export function encodeImage(config: ModelConfig, weights: Weights, pixels: Tensor): Tensor2D {
+export function encodeViT(config: ViTConfig, weights: Weights, pixels: Tensor): Tensor2D {
   const batch = pixels.shape[0];
   const { vision_patch_size: patch, vision_width: width, vision_head_width: headWidth } = config;
   const grid = config.image_resolution / patch;

@@ -5,7 +5,7 @@ import * as tf from '@tensorflow/tfjs-core';
  * Differentiable operations that ONNX Runtime computes in one node, with their gradients written out. On a backend
  * without such a kernel each is a composition of TensorFlow.js operations.
  */
-function oneNode(
+export function oneNode(
   kernelName: string,
   inputs: Record<string, Tensor>,
   attributes: tf.NamedAttrMap,

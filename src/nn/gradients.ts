@@ -49,6 +49,11 @@ const gradients: GradConfig[] = [
     gradFunc: one((dy, [y]) => ({ x: () => tf.div(tf.mul(dy, 0.5), y) })),
   },
   {
+    kernelName: 'Relu',
+    outputsToSave: [true],
+    gradFunc: one((dy, [y]) => ({ x: () => tf.mul(dy, tf.step(y)) })),
+  },
+  {
     kernelName: 'Square',
     inputsToSave: ['x'],
     gradFunc: one((dy, [x]) => ({ x: () => tf.mul(dy, tf.mul(x, 2)) })),

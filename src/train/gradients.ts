@@ -3,14 +3,18 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { Signature, TensorFunction } from '../engine/engine.js';
 import { type DropoutSite, encodeText } from '../model/bert.js';
 import { type ContrastiveOutput, contrastiveLoss } from '../model/clip.js';
+import { encodeImageInTraining } from '../model/image.js';
 import { idSpec, type Model, pixelSpec } from '../model/model.js';
-import { encodeImage } from '../model/vit.js';
 
 /** Name of the output that holds a parameter's gradient. */
 export const gradientName = (parameter: string) => `gradient ${parameter}`;
 
+/** Name of the output that holds what a buffer becomes with the batch. */
+export const updateName = (buffer: string) => `update ${buffer}`;
+
 /**
- * The function of one training step: loss, nearest neighbours and the gradient of every trainable parameter.
+ * The function of one training step: loss, nearest neighbours, the gradient of every trainable parameter and the update
+ * of every buffer.
  * With a locked image tower it takes `imageFeatures` instead of `pixels`, and the tower is not part of it at all.
  */
 export function trainingFunction(
@@ -22,10 +26,12 @@ export function trainingFunction(
   const { config } = model;
   const fn: TensorFunction = (inputs) => {
     let output: ContrastiveOutput | undefined;
+    const updates: Record<string, Tensor> = {};
     const { value: loss, grads } = tf.valueAndGrads(() => {
-      const image = lockedVision
-        ? (inputs.imageFeatures as Tensor2D)
-        : encodeImage(config, inputs, inputs.pixels);
+      const { features: image, buffers } = lockedVision
+        ? { features: inputs.imageFeatures as Tensor2D, buffers: {} }
+        : encodeImageInTraining(config, inputs, inputs.pixels, inputs.count);
+      for (const [name, value] of Object.entries(buffers)) updates[updateName(name)] = tf.keep(value);
       const text = encodeText(config, inputs, inputs.ids, inputs);
       output = contrastiveLoss(image, text, inputs.logit_scale, inputs.count);
       tf.keep(output.nearestText);
@@ -36,7 +42,8 @@ export function trainingFunction(
     trainable.forEach((name, i) => {
       gradients[gradientName(name)] = grads[i];
     });
-    return { loss, nearestText: output!.nearestText, nearestImage: output!.nearestImage, ...gradients };
+    const { nearestText, nearestImage } = output!;
+    return { loss, nearestText, nearestImage, ...gradients, ...updates };
   };
 
   const names = [...model.weights.keys()].filter((name) => !lockedVision || trainable.includes(name));

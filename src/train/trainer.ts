@@ -5,12 +5,13 @@ import { UserError } from '../errors.js';
 import { bytesOf } from '../io/readFile.js';
 import type { LazyTensor } from '../io/tensor.js';
 import { type DropoutSite, textDropoutSites } from '../model/bert.js';
+import { assertVariance } from '../model/image.js';
 import { assertLength, assertTexts, type Model } from '../model/model.js';
-import { isVisionParameter } from '../model/parameters.js';
+import { isBuffer, isVisionParameter } from '../model/parameters.js';
 import { sizeOf } from '../shape.js';
 import { type AdamWOptions, adamwFactors } from './adamw.js';
 import { dropoutFactors } from './dropout.js';
-import { gradientName, trainingFunction } from './gradients.js';
+import { gradientName, trainingFunction, updateName } from './gradients.js';
 import { learningRateAt, type Schedule } from './schedule.js';
 
 export interface TrainerOptions extends Schedule, AdamWOptions {
@@ -84,7 +85,7 @@ export class Trainer {
 
   static async create(model: Model, options: TrainerOptions): Promise<Trainer> {
     const trainable = [...model.weights.keys()].filter(
-      (name) => !options.freezeVision || !isVisionParameter(name),
+      (name) => !isBuffer(name) && !(options.freezeVision && isVisionParameter(name)),
     );
     const sites = textDropoutSites(model.config, 'n', 'length', options.dropout);
     const { fn, signature } = trainingFunction(model, trainable, options.freezeVision, sites);
@@ -108,7 +109,7 @@ export class Trainer {
 
   /** One optimizer step on a batch. */
   async step(batch: TrainingBatch): Promise<StepResult> {
-    const { loss, nearestText, nearestImage } = await this.backward(batch);
+    const { loss, nearestText, nearestImage, ...updates } = await this.backward(batch);
     const learningRate = learningRateAt(this.options, this.stepCount);
     this.stepCount++;
     this.updateCount++;
@@ -117,6 +118,10 @@ export class Trainer {
       const gradient = this.gradients.get(name)!;
       const factors = adamwFactors(this.options, name, learningRate, this.updateCount);
       this.model.engine.adamw(weight, gradient, this.moments.get(name)!, factors);
+    }
+    for (const [name, tensor] of this.model.weights) {
+      const update = updates[updateName(name)];
+      if (update !== undefined) tensor.write(update.data as Float32Array);
     }
     return {
       loss: loss.data[0],
@@ -208,6 +213,7 @@ export class Trainer {
     } else {
       const shape = [n, 3, config.image_resolution, config.image_resolution];
       const pixels = pixelsOf(batch);
+      assertVariance(config, n);
       assertLength('pixels', pixels.length, shape);
       feeds.pixels = { data: pixels, shape };
     }

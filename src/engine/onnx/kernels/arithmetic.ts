@@ -23,6 +23,13 @@ export function castTo(graph: Graph, x: TensorInfo, dtype: DataType): TensorInfo
   return x.dtype === dtype ? x : graph.emit('Cast', [x], x.shape, dtype, { to: onnxType[dtype]! });
 }
 
+/** 1 where x is positive, 0 elsewhere. */
+const step: RecorderKernel = (graph, { inputs: { x }, attrs }) => {
+  if (attrs.alpha) throw new Error('Step is recorded without a slope below zero');
+  const positive = graph.emit('Greater', [x, graph.scalar(0, x.dtype)], x.shape, 'bool');
+  return castTo(graph, positive, x.dtype);
+};
+
 const filled =
   (value: number): RecorderKernel =>
   (graph, { inputs: { x } }) =>
@@ -36,6 +43,7 @@ export const arithmetic: Record<string, RecorderKernel> = {
   Exp: unary('Exp'),
   Log: unary('Log'),
   Sqrt: unary('Sqrt'),
+  Relu: unary('Relu'),
   Erf: unary('Erf'),
   Sigmoid: unary('Sigmoid'),
   Square: (graph, { inputs: { x } }) => graph.emit('Mul', [x, x], x.shape, x.dtype),
@@ -47,6 +55,7 @@ export const arithmetic: Record<string, RecorderKernel> = {
     const equal = binary('Equal', 'bool')(graph, call) as TensorInfo;
     return graph.emit('Not', [equal], equal.shape, 'bool');
   },
+  Step: step,
   ZerosLike: filled(0),
   OnesLike: filled(1),
 };

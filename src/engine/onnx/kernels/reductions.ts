@@ -34,6 +34,7 @@ const softmax: RecorderKernel = (graph, { inputs: { logits }, attrs }) => {
 /** Kernels that sum, search or normalise along axes. */
 export const reductions: Record<string, RecorderKernel> = {
   Sum: reduction('ReduceSum', 'axis'),
+  Mean: reduction('ReduceMean', 'axis'),
   Max: reduction('ReduceMax', 'reductionIndices'),
   ArgMax: argMax,
   Softmax: softmax,

@@ -1,6 +1,7 @@
 import { registerKernel, type TensorInfo } from '@tensorflow/tfjs-core';
 import type { Graph } from '../graph.js';
 import { arithmetic } from './arithmetic.js';
+import { convolutions } from './convolution.js';
 import { fused } from './fused.js';
 import { indexing } from './indexing.js';
 import type { RecorderKernel } from './kernel.js';
@@ -14,6 +15,7 @@ export const kernels: Readonly<Record<string, RecorderKernel>> = {
   ...shapes,
   ...matrix,
   ...indexing,
+  ...convolutions,
   ...fused,
 };
 
