@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { packageRoot } from '../src/io/packageRoot.js';
 import { readSafetensors } from '../src/io/safetensors.js';
-import { loadModelConfig, type ModelConfig } from '../src/model/config.js';
+import { loadModelConfig, type ModelConfig, parseModelConfig } from '../src/model/config.js';
 import {
   initializeParameter,
   isBuffer,
@@ -150,4 +150,9 @@ test('a config that is not there is refused with the names there are', () => {
   refuses(join(folder, 'broken.yaml'), /broken\.yaml is neither JSON nor YAML/);
   writeFileSync(join(folder, 'text.yaml'), 'a sentence');
   refuses(join(folder, 'text.yaml'), /text\.yaml: expected object/);
+});
+
+test('the list of layers of a ResNet may be text, as in the reference’s RN50.json', () => {
+  const config = loadModelConfig('RN50');
+  assert.deepEqual(parseModelConfig({ ...config, vision_layers: '[3,4,6,3]' }, 'RN50.json'), config);
 });

@@ -168,3 +168,17 @@ test('a run that is complete is not run again; one with other settings is not to
   assert.equal(other.code, 1);
   assert.match(other.stderr, /holds a run with another stage2\.learningRate \(0\.001 there, 0\.002 now\)/);
 });
+
+test('a run goes on from a .pt of another run and ends with the same bits', async () => {
+  const output = await reference();
+  const [checkpoint] = readdirSync(join(output, 'checkpoints')).filter((name) => name.startsWith('stage2-'));
+  const pt = join(folder, 'taken.pt');
+  const converted = await runCli(['convert', join(output, 'checkpoints', checkpoint), pt, '--to', 'pt']);
+  assert.equal(converted.code, 0, converted.stderr);
+  assert.match(converted.stdout, /the optimizer after \d+ steps/);
+  const resumed = join(folder, 'resumed-from-pt');
+  const result = await runCli(pretrain(resumed, '--resume', pt));
+  assert.equal(result.code, 0, result.stderr);
+  const weights = (path: string) => readFileSync(join(path, 'model', 'model.safetensors'));
+  assert.deepEqual(weights(resumed), weights(output));
+});

@@ -4,7 +4,7 @@ import { UserError } from '../errors.js';
 import { writeDirectoryAtomic, writeFileAtomic } from '../io/atomic.js';
 import { writeSafetensors } from '../io/safetensors.js';
 import { castFloats, isHalf, type LazyTensor, type LazyTensors } from '../io/tensor.js';
-import type { ModelConfig } from '../model/config.js';
+import { isResNet, type ModelConfig } from '../model/config.js';
 import { namedConfig, requireParameters } from '../model/load.js';
 import { Tokenizer } from '../text/tokenizer.js';
 import { checkpointFiles, writeCheckpoint } from './directory.js';
@@ -81,6 +81,11 @@ function writeHuggingFace(
   config: ModelConfig,
   vocabulary: readonly string[] | undefined,
 ): void {
+  if (isResNet(config)) {
+    throw new UserError(
+      `${out} can't be written: ChineseCLIPModel has no ResNet image tower, only pt and safetensors do`,
+    );
+  }
   const dtypes = new Set([...weights.values()].map(({ dtype }) => dtype));
   const dtype = dtypes.has('F32') ? 'float32' : dtypes.has('BF16') ? 'bfloat16' : 'float16';
   writeDirectoryAtomic(out, (temporary) => {

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { explainIssues } from '../config/explain.js';
 import { UserError } from '../errors.js';
 import { imageMean, imageStandardDeviation } from '../image/preprocess.js';
-import { type ModelConfig, parseModelConfig } from '../model/config.js';
+import { type ModelConfig, parseModelConfig, type ViTConfig } from '../model/config.js';
 
 const size = z.number().int().positive();
 
@@ -86,7 +86,7 @@ export function fromHuggingFaceConfig(content: unknown, path: string): ModelConf
 }
 
 /** The config.json with which transformers' ChineseCLIPModel.from_pretrained builds a model. */
-export function toHuggingFaceConfig(config: ModelConfig, dtype: 'float32' | 'float16' | 'bfloat16'): object {
+export function toHuggingFaceConfig(config: ViTConfig, dtype: 'float32' | 'float16' | 'bfloat16'): object {
   return {
     architectures: ['ChineseCLIPModel'],
     initializer_factor: 1.0,

@@ -111,7 +111,7 @@ export function loadModelConfig(nameOrPath: string, defaults: { vocabSize?: numb
 
 /** Checks a parsed config. @throws UserError naming the source and every wrong field. */
 export function parseModelConfig(content: unknown, source: string): ModelConfig {
-  const result = modelConfigSchema.safeParse(content);
+  const result = modelConfigSchema.safeParse(withLayerList(content));
   if (!result.success) throw new UserError(`model config ${source}: ${explainIssues(result.error)}`);
   return result.data as ModelConfig;
 }
@@ -171,4 +171,13 @@ function isTowers(content: unknown): content is { vision: string; text: string }
 
 function isRecord(content: unknown): content is Record<string, unknown> {
   return typeof content === 'object' && content !== null;
+}
+
+/** The reference's RN50.json has its list of layers as text, "[3,4,6,3]". */
+function withLayerList(content: unknown): unknown {
+  if (!isRecord(content) || typeof content.vision_layers !== 'string') return content;
+  const { vision_layers: text } = content;
+  return /^\[[\d, ]{1,40}\]$/.test(text)
+    ? { ...content, vision_layers: text.slice(1, -1).split(',').map(Number) }
+    : content;
 }
