@@ -37,8 +37,6 @@ export function convertCheckpoint(from: string, out: string, options: ConvertOpt
   const weights = inPrecision(checkpoint.tensors, options.dtype, checkpoint.path);
   const vocabularyFile = options.vocabulary ?? checkpoint.vocabulary;
   const training = checkpoint.training();
-  const vocabulary = () =>
-    vocabularyFile === undefined ? undefined : Tokenizer.fromFile(vocabularyFile).vocabulary;
   const notes: string[] = [];
   const note = (text: string) => notes.push(`${out}: ${text}`);
 
@@ -59,19 +57,29 @@ export function convertCheckpoint(from: string, out: string, options: ConvertOpt
 
   const config = options.modelConfig === undefined ? checkpoint.config() : namedConfig(options.modelConfig);
   const parameters = requireParameters(weights, checkpoint.path, config);
+  const vocabulary = vocabularyFile === undefined ? undefined : readVocabulary(vocabularyFile, config);
   if (options.to === 'safetensors') {
-    writeCheckpoint(out, { weights: parameters, config, vocabulary: vocabulary(), training });
+    writeCheckpoint(out, { weights: parameters, config, vocabulary, training });
   } else {
-    writeHuggingFace(out, parameters, config, vocabulary());
+    writeHuggingFace(out, parameters, config, vocabulary);
     if (training?.optimizer !== undefined) note('without the optimizer: the form has no place for it');
   }
   note(`${parameters.size} tensors${describe(parameters)}`);
   const dropped = [...weights.keys()].filter((name) => !parameters.has(name));
   if (dropped.length > 0) note(`left out, since the model has no place for them: ${dropped.join(', ')}`);
-  if (vocabularyFile === undefined) {
+  if (vocabulary === undefined) {
     note(`no ${checkpointFiles.vocabulary} came with the weights: copy one into it, or give --vocabulary`);
   }
   return notes;
+}
+
+/** @throws UserError for a vocabulary that the model's embeddings are too few for */
+function readVocabulary(path: string, { vocab_size: size }: ModelConfig): readonly string[] {
+  const { vocabulary } = Tokenizer.fromFile(path);
+  if (vocabulary.length <= size) return vocabulary;
+  throw new UserError(
+    `${path} has ${vocabulary.length} word pieces, but the model embeds ${size}: it is another model's vocabulary`,
+  );
 }
 
 /** Writes the folder from which transformers' ChineseCLIPModel and ChineseCLIPProcessor load. */

@@ -39,6 +39,20 @@ const configSchema = z.object({
   }),
 });
 
+/**
+ * The content of a config.json with the towers' configs where newer files have them: text_config_dict and
+ * vision_config_dict of older ones stand for a tower's whole config, and override the newer field beside them.
+ */
+function newerFields(content: unknown): unknown {
+  if (typeof content !== 'object' || content === null) return content;
+  const fields = content as Record<string, unknown>;
+  return {
+    ...fields,
+    text_config: fields.text_config_dict ?? fields.text_config,
+    vision_config: fields.vision_config_dict ?? fields.vision_config,
+  };
+}
+
 /** Whether a parsed config.json is one of transformers' models; ours and the reference's have no such field. */
 export function isHuggingFaceConfig(content: unknown): boolean {
   return typeof content === 'object' && content !== null && 'model_type' in content;
@@ -50,7 +64,7 @@ export function isHuggingFaceConfig(content: unknown): boolean {
  * @throws UserError for another kind of model, or a setting that the reference's architecture does not have
  */
 export function fromHuggingFaceConfig(content: unknown, path: string): ModelConfig {
-  const parsed = configSchema.safeParse(content);
+  const parsed = configSchema.safeParse(newerFields(content));
   if (!parsed.success) {
     throw new UserError(`${path} is no config of a ChineseCLIPModel: ${explainIssues(parsed.error)}`);
   }
@@ -90,6 +104,7 @@ export function toHuggingFaceConfig(config: ViTConfig, dtype: 'float32' | 'float
   return {
     architectures: ['ChineseCLIPModel'],
     initializer_factor: 1.0,
+    initializer_range: 0.02,
     logit_scale_init_value: 2.6592,
     model_type: 'chinese_clip',
     projection_dim: config.embed_dim,
