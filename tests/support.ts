@@ -9,6 +9,7 @@ import type { Engine } from '../src/engine/engine.js';
 import { OnnxEngine } from '../src/engine/onnx/engine.js';
 import { TfjsEngine } from '../src/engine/tfjs/engine.js';
 import { packageRoot } from '../src/io/packageRoot.js';
+import type { LazyTensors } from '../src/io/tensor.js';
 import { loadModelConfig, type ModelConfig, type ResNetConfig } from '../src/model/config.js';
 import { createModel } from '../src/model/load.js';
 import type { Model } from '../src/model/model.js';
@@ -78,6 +79,17 @@ export function relativeL2(actual: ArrayLike<number>, expected: ArrayLike<number
 /** The bytes of an array, for comparisons to the bit. */
 export function bytesOf({ buffer, byteOffset, byteLength }: ArrayBufferView): Buffer {
   return Buffer.from(buffer as ArrayBuffer, byteOffset, byteLength);
+}
+
+/** Names, dtypes, shapes and bytes of the tensors are equal; their order is not looked at. */
+export function assertSameTensors(actual: LazyTensors, expected: LazyTensors): void {
+  assert.ok(expected.size > 0);
+  assert.deepEqual([...actual.keys()].sort(), [...expected.keys()].sort());
+  for (const [name, tensor] of expected) {
+    const found = actual.get(name)!;
+    assert.deepEqual([found.dtype, ...found.shape], [tensor.dtype, ...tensor.shape], name);
+    assert.deepEqual(bytesOf(found.read()), bytesOf(tensor.read()), name);
+  }
 }
 
 /** A copy of a model's weights. */

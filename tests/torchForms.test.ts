@@ -5,7 +5,7 @@ import { openTorchFile } from '../src/checkpoint/torch/read.js';
 import { UserError } from '../src/errors.js';
 import { openSafetensors } from '../src/io/safetensors.js';
 import type { LazyTensors } from '../src/io/tensor.js';
-import { bytesOf } from './support.js';
+import { assertSameTensors } from './support.js';
 import { torchFixture } from './torchFixtures.js';
 
 /** What PyTorch reads of a file, under the names that it has here. */
@@ -15,16 +15,6 @@ function twin(name: string): LazyTensors {
   return new Map(
     weights.map(([key, tensor]) => [key.replace(/^state_dict\//, '').replace(/^module\./, ''), tensor]),
   );
-}
-
-function assertEqual(actual: LazyTensors, expected: LazyTensors): void {
-  assert.ok(expected.size > 0);
-  assert.deepEqual([...actual.keys()].sort(), [...expected.keys()].sort());
-  for (const [name, { dtype, shape, read }] of expected) {
-    const found = actual.get(name)!;
-    assert.deepEqual([found.dtype, ...found.shape], [dtype, ...shape], name);
-    assert.deepEqual(bytesOf(found.read()), bytesOf(read()), name);
-  }
 }
 
 /** Files by their twins. */
@@ -51,7 +41,7 @@ const forms: [form: string, file: string, twin: string][] = [
 
 for (const [form, file, name] of forms) {
   test(`${file} (${form}): values as PyTorch reads them, to the bit`, () => {
-    assertEqual(openTorchFile(torchFixture(file)).tensors, twin(name));
+    assertSameTensors(openTorchFile(torchFixture(file)).tensors, twin(name));
   });
 }
 test('a whole module and a call of the system are refused by name, and nothing is run', () => {
