@@ -1,12 +1,16 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { writeSafetensors } from '../src/io/safetensors.js';
-import { loadModelConfig, type ModelConfig } from '../src/model/config.js';
+import { openWeights } from '../src/checkpoint/files.js';
+import { openSafetensors, writeSafetensors } from '../src/io/safetensors.js';
+import { castFloats, tensorOf } from '../src/io/tensor.js';
+import { loadModelConfig, type ModelConfig, parseModelConfig } from '../src/model/config.js';
 import { bertParameterName, initializationTable, initializeTower } from '../src/model/initialize.js';
 import { createModel } from '../src/model/load.js';
-import { initializeParameter, parameterSpecs } from '../src/model/parameters.js';
-import { bytesOf, onnx, temporaryDirectory } from './support.js';
+import type { Model } from '../src/model/model.js';
+import { initializeParameter, isVisionParameter, parameterSpecs } from '../src/model/parameters.js';
+import { bytesOf, onnx, readJson, temporaryDirectory } from './support.js';
+import { torchFixture } from './torchFixtures.js';
 
 const folder = temporaryDirectory();
 const config = loadModelConfig('tiny');
@@ -89,4 +93,71 @@ test('a file for another tower, or of another shape, is refused and changes noth
     tower(model, () => true),
     before,
   );
+});
+
+/** A new model with the config of the files that PyTorch wrote. */
+const emptyModel = () => {
+  const path = torchFixture('config-vit.json');
+  return createModel(parseModelConfig(readJson(path), path), onnx, 0);
+};
+
+/** What the reference makes of the same files: it rounds most of the values to half precision. */
+const restored = openSafetensors(torchFixture('restored.safetensors'));
+
+/** Parameters have the reference's values: to the bit, where it keeps them, or rounded as it does. */
+function assertRestored(model: Model, names: readonly string[]): void {
+  for (const name of names) {
+    const expected = restored.get(name)!;
+    const { shape } = model.weights.get(name)!;
+    const ours = castFloats(
+      tensorOf(shape, model.weights.get(name)!.read()),
+      expected.dtype as 'F32' | 'F16',
+    );
+    assert.deepEqual([...shape], [...expected.shape], name);
+    assert.deepEqual(bytesOf(ours.read()), bytesOf(expected.read()), name);
+  }
+}
+
+for (const file of ['vit-openai-jit.pt', 'vit-openai-jit-cuda.pt', 'vit-openai-statedict.pt']) {
+  test(`the image tower of ${file}, as the reference takes it`, () => {
+    const model = emptyModel();
+    const report = initializeTower(model, 'vision', torchFixture(file));
+    const expected = [...restored.keys()].filter((name) => isVisionParameter(name) || name === 'logit_scale');
+    assert.deepEqual([...report.taken].sort(), expected.sort());
+    assert.deepEqual([report.missing, report.resized], [[], []]);
+    for (const name of ['input_resolution', 'token_embedding.weight', 'text_projection', 'ln_final.bias']) {
+      assert.ok(report.ignored.includes(name), name);
+    }
+    assertRestored(model, report.taken);
+  });
+}
+
+for (const [file, ignored] of [
+  ['bert-prefix.bin', ['bert.embeddings.position_ids', 'bert.pooler.dense.weight', 'cls.predictions.bias']],
+  // The reference passes over gamma and beta, and leaves the norms at 1 and 0; here they are taken.
+  ['bert-legacy.bin', ['bert.embeddings.position_ids', 'bert.pooler.dense.weight', 'cls.predictions.bias']],
+  // It takes nothing from names without `bert.`.
+  ['bert-noprefix.bin', ['embeddings.position_ids', 'pooler.dense.weight']],
+] as const) {
+  test(`the text tower of ${file}, as the reference takes it from bert-prefix.bin`, () => {
+    const model = emptyModel();
+    const report = initializeTower(model, 'text', torchFixture(file));
+    const expected = [...restored.keys()].filter((name) => name.startsWith('bert.'));
+    assert.deepEqual([...report.taken].sort(), expected.sort());
+    assert.deepEqual([report.missing, report.resized], [[], []]);
+    for (const name of ignored) assert.ok(report.ignored.includes(name), name);
+    assertRestored(model, report.taken);
+  });
+}
+
+test('values of a float32 BERT are taken as they are, not rounded', () => {
+  const model = emptyModel();
+  const path = torchFixture('bert-legacy.bin');
+  const { taken } = initializeTower(model, 'text', path);
+  const stored = new Map(
+    [...openWeights(path).tensors].map(([name, tensor]) => [bertParameterName(name), tensor]),
+  );
+  for (const name of taken) {
+    assert.deepEqual(bytesOf(model.weights.get(name)!.read()), bytesOf(stored.get(name)!.read()), name);
+  }
 });
