@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { openWeights } from '../src/checkpoint/files.js';
 import { openSafetensors, writeSafetensors } from '../src/io/safetensors.js';
-import { castFloats, tensorOf } from '../src/io/tensor.js';
+import { castFloats, readValues, tensorOf } from '../src/io/tensor.js';
 import { loadModelConfig, type ModelConfig, parseModelConfig } from '../src/model/config.js';
 import { bertParameterName, initializationTable, initializeTower } from '../src/model/initialize.js';
 import { createModel } from '../src/model/load.js';
@@ -131,6 +131,22 @@ for (const file of ['vit-openai-jit.pt', 'vit-openai-jit-cuda.pt', 'vit-openai-s
     assertRestored(model, report.taken);
   });
 }
+
+test('the image tower of rn-openai-jit.pt: a ResNet with its running statistics and counters', () => {
+  const path = torchFixture('config-rn.json');
+  const resnet = parseModelConfig({ ...readJson<object>(path), embed_dim: 24 }, path);
+  const model = createModel(resnet, onnx, 0);
+  const file = torchFixture('rn-openai-jit.pt');
+  const report = initializeTower(model, 'vision', file);
+  assert.deepEqual(report.missing, []);
+  const stored = openWeights(file).tensors;
+  const expected = [...stored.keys()].filter((name) => isVisionParameter(name) || name === 'logit_scale');
+  assert.deepEqual([...report.taken].sort(), expected.sort());
+  for (const name of report.taken) {
+    const values = [...readValues(stored.get(name)!)].map(Number);
+    assert.deepEqual([...model.weights.get(name)!.read()], values, name);
+  }
+});
 
 for (const [file, ignored] of [
   ['bert-prefix.bin', ['bert.embeddings.position_ids', 'bert.pooler.dense.weight', 'cls.predictions.bias']],
