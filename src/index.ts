@@ -1,5 +1,11 @@
+export { type ConvertOptions, convertCheckpoint } from './checkpoint/convert.js';
+export { type CheckpointContent, writeCheckpoint } from './checkpoint/directory.js';
+export { type Checkpoint, openCheckpoint } from './checkpoint/open.js';
+export type { OptimizerState, TrainingState } from './checkpoint/trainingState.js';
 export { UserError } from './errors.js';
+export { type DownloadOptions, downloadModel } from './hub/download.js';
 export { preprocessImage } from './image/preprocess.js';
+export { type LazyTensor, type LazyTensors, readValues } from './io/tensor.js';
 export { loadModelConfig, type ModelConfig } from './model/config.js';
 export { type LoadOptions, loadModel } from './model/load.js';
 export { Model } from './model/model.js';

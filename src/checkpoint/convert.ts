@@ -15,8 +15,8 @@ import { writeTorchCheckpoint } from './torch/writeTorch.js';
 
 export interface ConvertOptions {
   to: 'pt' | 'safetensors' | 'huggingface';
-  /** of the weights; the optimizer's memory keeps its own */
-  dtype: 'keep' | 'float32' | 'float16';
+  /** of the weights, by default each tensor's own; the optimizer's memory keeps its own */
+  dtype?: 'keep' | 'float32' | 'float16';
   /** model config by name or file; by default the checkpoint's own */
   modelConfig?: string;
   /** vocab.txt or tokenizer.json; by default the checkpoint's own */
@@ -112,7 +112,7 @@ function writeHuggingFace(
 }
 
 function inPrecision(tensors: LazyTensors, dtype: ConvertOptions['dtype'], path: string): LazyTensors {
-  if (dtype === 'keep') return tensors;
+  if (dtype === undefined || dtype === 'keep') return tensors;
   return new Map(
     [...tensors].map(([name, tensor]): [string, LazyTensor] => {
       const cast = castFloats(tensor, dtype === 'float32' ? 'F32' : 'F16');

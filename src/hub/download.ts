@@ -24,12 +24,19 @@ import { fetchBlob, partialSize, type RemoteFile } from './transfer.js';
 
 export const weightsForms = ['pt', 'huggingface'] as const;
 
+/** What is fetched, and from where, unless it is said. */
+export const downloadDefaults = { format: 'pt', source: 'huggingface' } as const;
+
+/** Tells what one should know, and shows no progress. */
+const warnings: Reporter = { line: console.warn, begin: () => {}, advance: () => {}, end: () => {} };
+
 export interface DownloadOptions {
   /** weights as the reference released them, or as Hugging Face's transformers reads them */
   format: (typeof weightsForms)[number];
   source: SourceName;
   /** OWNER/NAME in place of the official repository */
   repository?: string;
+  /** shows the progress; by default only what one should know is told, by `console.warn` */
   reporter: Reporter;
   /** environment variables: addresses, token, where the cache is */
   env?: NodeJS.ProcessEnv;
@@ -45,14 +52,16 @@ const companions = ['config.json', 'preprocessor_config.json', 'vocab.txt'];
  * Fetches an official model with its vocabulary into the hub's cache. What is there already is not fetched again, and no
  * connection is made where nothing is missing.
  *
+ * @param name of an official model, as ViT-B-16
  * @returns where the weights are, and whether anything had to be done
  * @throws UserError saying what was wrong and what to do; what was received until then is kept for the next call
  */
 export async function downloadModel(
   name: string,
-  options: DownloadOptions,
+  options: Partial<DownloadOptions> = {},
 ): Promise<CachedModel & { isNew: boolean }> {
-  const { format, source, reporter, patience = defaultPatience } = options;
+  const complete = { ...downloadDefaults, reporter: warnings, patience: defaultPatience, ...options };
+  const { format, source, reporter, patience } = complete;
   const model = officialModel(name);
   const environment = hubEnvironment(options.env);
   const repository = options.repository ?? `${sources[source].owner}/${model.repository}`;
