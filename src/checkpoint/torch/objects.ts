@@ -80,7 +80,8 @@ export function parseStorageId(
 ): { dtype: TorchStorage['dtype']; key: string; view: PickleValue } {
   const [tag, type, key, , , view = null] = Array.isArray(id) ? id : [];
   if (tag !== 'storage' || !(type instanceof PickleGlobal) || typeof key !== 'string') {
-    throw new UserError(`${source}: a reference to something that is no tensor storage`);
+    const found = [id, type].find((part) => part instanceof PickleGlobal)?.name ?? 'something';
+    throw new UserError(`${source}: a reference to ${found} that is no tensor storage`);
   }
   if (key.length > MAX_KEY_LENGTH)
     throw new UserError(`${source}: a storage's key has ${key.length} characters`);

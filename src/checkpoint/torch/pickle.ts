@@ -269,6 +269,7 @@ export function unpickle(
         // BUILD: attributes of an object; those of a dictionary (a state_dict's _metadata) no reader needs
         const attributes = pop();
         const target = stack.at(-1);
+        if (target instanceof PickleGlobal) throw damaged(`it changes ${target.name}`);
         if (target instanceof PickleInstance) target.attributes = attributes;
         break;
       }
