@@ -80,7 +80,8 @@ export function parseStorageId(
 ): { dtype: TorchStorage['dtype']; key: string; view: PickleValue } {
   const [tag, type, key, , , view = null] = Array.isArray(id) ? id : [];
   if (tag !== 'storage' || !(type instanceof PickleGlobal) || typeof key !== 'string') {
-    const found = [id, type].find((part) => part instanceof PickleGlobal)?.name ?? 'something';
+    const found =
+      (Array.isArray(id) ? id : [id]).find((part) => part instanceof PickleGlobal)?.name ?? 'something';
     throw new UserError(`${source}: a reference to ${found} that is no tensor storage`);
   }
   if (key.length > MAX_KEY_LENGTH)
