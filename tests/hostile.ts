@@ -5,6 +5,7 @@ import { openCheckpoint } from '../src/checkpoint/open.js';
 import { UserError } from '../src/errors.js';
 import { readValues } from '../src/io/tensor.js';
 import { temporaryDirectory } from './support.js';
+import { bytes, uint64 } from './torchBytes.js';
 
 /** Milliseconds, bytes and characters that a refusal may take. */
 const MAX_TIME = 2000;
@@ -59,4 +60,15 @@ export function scratch(): { folder: string; write(content: Uint8Array | string,
     return path;
   };
   return { folder, write };
+}
+
+/** A safetensors file of a header, as text or as a value, and so many zeros. */
+export function safetensors(header: unknown, dataBytes = 0, length?: bigint): Buffer {
+  const json = Buffer.from(typeof header === 'string' ? header : JSON.stringify(header));
+  return bytes(uint64(length ?? BigInt(json.length)), json, Buffer.alloc(dataBytes));
+}
+
+/** JSON of lists in lists. */
+export function deep(levels: number): string {
+  return '['.repeat(levels) + ']'.repeat(levels);
 }
