@@ -7,6 +7,8 @@ import { openWeights } from '../src/checkpoint/files.js';
 import { writeTorchCheckpoint } from '../src/checkpoint/torch/writeTorch.js';
 import { readSafetensors } from '../src/io/safetensors.js';
 import { tensorOf } from '../src/io/tensor.js';
+import { loadModelConfig } from '../src/model/config.js';
+import { parameterSpecs } from '../src/model/parameters.js';
 import { assertRefused, deep, readAllOf, safetensors, scratch } from './hostile.js';
 import { fixture } from './support.js';
 import { archive, dictionary, floats, pair, pickleOf, text, zip } from './torchBytes.js';
@@ -43,6 +45,20 @@ test('files cut at any byte', () => {
       refused(path, /./, `${length} bytes of ${whole.length}`);
     }
   }
+});
+
+test('the limits are far above the largest official model with its optimizer', () => {
+  const names = parameterSpecs(loadModelConfig('ViT-H-14')).map(({ name }) => name);
+  assert.equal(names.length, 783);
+  const one = tensorOf([1], Float32Array.of(1));
+  const weights = new Map([0, 1, 2].flatMap((i) => names.map((name) => [`${name}.${i}`, one] as const)));
+  const moments = new Map([...weights.keys()].map((name) => [name, { first: one, second: one }]));
+  const factors = { step: 1, learningRate: 1, weightDecay: 0, beta1: 0, beta2: 0, epsilon: 1 };
+  const optimizer = { ...factors, moments };
+  const path = join(folder, 'large.pt');
+  writeTorchCheckpoint(path, weights, { epoch: 1, step: 1, name: '', optimizer });
+  const { tensors, training } = openWeights(path);
+  assert.deepEqual([tensors.size, training!.optimizer!.moments.size], [3 * 783, 3 * 783]);
 });
 
 test('zip64 numbers: beyond the file, beyond 2^53, near 2^63 and 2^64', () => {
