@@ -1,47 +1,87 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { Worker } from 'node:worker_threads';
-import type { FuzzResult, FuzzTask } from './fuzzWorker.js';
-import { fixture, temporaryDirectory } from './support.js';
+import { UserError } from '../src/errors.js';
+import { Random } from '../src/random.js';
+import { writeSamples } from './checkpointSamples.js';
+import { temporaryDirectory } from './support.js';
 
-const SEED = 1;
 const MUTATIONS = 10_000;
-/** Milliseconds after which one mutation counts as endless. */
-const STUCK = 10_000;
+/** Nothing that a few kilobytes say may take longer; a reader that hangs is found so. */
+const MAX_SECONDS = 5;
+const MAX_MESSAGE = 2000;
 
-test('10,000 files with random damage are read, or refused by an error of ours', async (t) => {
-  const progress = new Int32Array(new SharedArrayBuffer(4));
-  const folder = temporaryDirectory();
-  const task: FuzzTask = { folder, fixtures: fixture('torch'), seed: SEED, mutations: MUTATIONS, progress };
-  // In a thread of its own, so that an endless loop can be noticed.
-  const worker = new Worker(new URL('./fuzzWorker.js', import.meta.url), { workerData: task });
-  let last = -1;
-  let stuck: number | undefined;
-  const watch = setInterval(() => {
-    const current = Atomics.load(progress, 0);
-    if (current === last) {
-      stuck = current;
-      void worker.terminate();
+/** Values at which arithmetic on sizes and offsets goes wrong. */
+const TELLING = [0n, 1n, 0x7fffffffn, 0x80000000n, 0xffffffffn, 2n ** 53n, 2n ** 63n, 2n ** 64n - 1n];
+
+/** One or several random changes to a file. */
+function mutate(bytes: Buffer, others: readonly Buffer[], random: Random): Buffer {
+  let result: Buffer = Buffer.from(bytes);
+  for (let changes = 1 + random.integer(3); changes > 0; changes--) result = change(result, others, random);
+  return result;
+}
+
+function change(bytes: Buffer, others: readonly Buffer[], random: Random): Buffer {
+  const at = random.integer(bytes.length + 1);
+  const length = 1 + random.integer(16);
+  const [before, rest] = [bytes.subarray(0, at), bytes.subarray(at)];
+  switch (random.integer(8)) {
+    case 0: {
+      const flipped = Buffer.from(bytes);
+      if (at < flipped.length) flipped[at] ^= 1 << random.integer(8);
+      return flipped;
     }
-    last = current;
-  }, STUCK);
-  try {
-    const exit = once(worker, 'exit').then(() => []);
-    const [result] = (await Promise.race([once(worker, 'message'), exit])) as [FuzzResult?];
-    assert.equal(stuck, undefined, `seed ${SEED}, mutation ${stuck} does not end`);
-    assert.ok(result !== undefined);
-    assert.deepEqual(result.failures, []);
-    // Damage that is never noticed, or always, would not test much.
-    assert.ok(
-      result.accepted > MUTATIONS / 100 && result.accepted < MUTATIONS / 2,
-      `${result.accepted} accepted`,
-    );
-    t.diagnostic(
-      `${result.accepted} of ${MUTATIONS} accepted, the slowest took ${result.slowest.toFixed()} ms`,
-    );
-  } finally {
-    clearInterval(watch);
-    await worker.terminate();
+    case 1: {
+      const set = Buffer.from(bytes);
+      if (at < set.length) set[at] = random.integer(256);
+      return set;
+    }
+    case 2:
+      return Buffer.concat([before, Buffer.from(Array.from({ length }, () => random.integer(256))), rest]);
+    case 3:
+      return Buffer.concat([before, rest.subarray(length)]);
+    case 4:
+      return Buffer.concat([before, rest.subarray(0, length), rest]);
+    case 5:
+      return Buffer.from(before);
+    case 6: {
+      const other = others[random.integer(others.length)];
+      return Buffer.concat([before, other.subarray(random.integer(other.length + 1))]);
+    }
+    default: {
+      const field = Buffer.alloc(8);
+      field.writeBigUInt64LE(TELLING[random.integer(TELLING.length)]);
+      const width = [1, 2, 4, 8][random.integer(4)];
+      return Buffer.concat([before, field.subarray(0, width), rest.subarray(width)]);
+    }
   }
+}
+
+test(`${MUTATIONS} damaged checkpoints: each is read, or is one error of ours`, () => {
+  const samples = writeSamples(temporaryDirectory());
+  for (const { open } of samples) open();
+  const others = samples.map(({ bytes }) => bytes);
+  let refused = 0;
+  for (let seed = 0; seed < MUTATIONS; seed++) {
+    // Each is a function of its number alone, so that one can be replayed.
+    const { name, path, bytes, open } = samples[seed % samples.length];
+    writeFileSync(path, mutate(bytes, others, new Random('fuzz', seed)));
+    const began = performance.now();
+    try {
+      open();
+    } catch (error) {
+      refused++;
+      const what = `mutation ${seed} of ${name}`;
+      assert.ok(error instanceof UserError, `${what}: ${error instanceof Error ? error.stack : error}`);
+      assert.ok(
+        error.message.length < MAX_MESSAGE,
+        `${what}: a message of ${error.message.length} characters`,
+      );
+    }
+    const seconds = (performance.now() - began) / 1000;
+    assert.ok(seconds < MAX_SECONDS, `mutation ${seed} of ${name} took ${seconds} s`);
+    writeFileSync(path, bytes);
+  }
+  // Most changes are noticed; those of values are not.
+  assert.ok(refused > MUTATIONS / 4 && refused < MUTATIONS, `${refused} refused`);
 });

@@ -93,6 +93,17 @@ test('what no output needs is not kept', () => {
   assert.equal(graph.constants.size, 0);
 });
 
+test('results that nothing else reads come last, the first recorded at the very end', () => {
+  const graph = record(({ x }) => {
+    const shared = tf.sqrt(x);
+    return { read: shared, first: tf.neg(shared), second: tf.exp(shared) };
+  }, signature);
+  assert.deepEqual(
+    graph.nodes.map(({ op }) => op),
+    ['Sqrt', 'Exp', 'Neg', 'Identity', 'Identity', 'Identity'],
+  );
+});
+
 test('stand-ins keep clear of fixed dimensions and of limits', () => {
   // 10,007 is the first prime that would be tried, 59 and 53 the largest below the limit.
   const graph = record(({ x, table, y }) => ({ negX: tf.neg(x), negTable: tf.neg(table), negY: tf.neg(y) }), {

@@ -69,7 +69,6 @@ export const modelConfigSchema = z
         const found = config.image_resolution;
         issue('image_resolution', `${found} is not a multiple of ${RESNET_REDUCTION}, as a ResNet needs it`);
       }
-      if (width % 2 !== 0) issue('vision_width', `${width} is odd, and a ResNet's stem has half the width`);
       if ((width * RESNET_WIDENING) % headWidth !== 0) {
         const final = `${RESNET_WIDENING} times vision_width ${width}`;
         issue('vision_head_width', `${headWidth} does not divide ${final}, the width of the last stage`);

@@ -144,6 +144,7 @@ function resnetParameters(config: ResNetConfig): ParameterSpec[] {
       ];
     }).flat();
   });
+  const stem = Math.floor(width / 2);
   const final = width * RESNET_WIDENING;
   const scale = normal(final ** -0.5);
   const side = config.image_resolution / RESNET_REDUCTION;
@@ -156,11 +157,11 @@ function resnetParameters(config: ResNetConfig): ParameterSpec[] {
     ];
   });
   return [
-    convolution('conv1', 3, width / 2, 3),
-    ...batchNorm('bn1', width / 2),
-    convolution('conv2', width / 2, width / 2, 3),
-    ...batchNorm('bn2', width / 2),
-    convolution('conv3', width / 2, width, 3),
+    convolution('conv1', 3, stem, 3),
+    ...batchNorm('bn1', stem),
+    convolution('conv2', stem, stem, 3),
+    ...batchNorm('bn2', stem),
+    convolution('conv3', stem, width, 3),
     ...batchNorm('bn3', width),
     ...blocks,
     { name: 'visual.attnpool.positional_embedding', shape: [side ** 2 + 1, final], initial: scale },

@@ -164,8 +164,25 @@ export class Graph {
       kept.push(node);
       for (const input of node.inputs) needed.add(input);
     }
-    this.nodes = kept.reverse();
+    this.nodes = this.lastResultsFirst(kept.reverse());
     for (const name of this.constants.keys()) if (!needed.has(name)) this.constants.delete(name);
+  }
+
+  /**
+   * Moves the nodes that only outputs read to the end, the first of them last. ONNX Runtime finishes results from the
+   * last node of that kind to the first. In recorded order it would begin with the gradient of the first layer, thus
+   * run the whole backward pass, and keep what all other gradients need until then.
+   */
+  private lastResultsFirst(nodes: Node[]): Node[] {
+    const values = new Set([...this.outputs.values()].map(({ value }) => value));
+    // Each output has an Identity of its own, which ONNX Runtime drops.
+    const named = new Set(nodes.filter(({ outputs }) => outputs.some((output) => values.has(output))));
+    const inner = nodes.filter((node) => !named.has(node));
+    const read = new Set(inner.flatMap(({ inputs }) => inputs));
+    const isFinal = ({ outputs }: Node) => !outputs.some((output) => read.has(output));
+    const final = inner.filter(isFinal);
+    const rest = inner.filter((node) => !isFinal(node));
+    return [...rest, ...final.reverse(), ...named];
   }
 }
 
