@@ -4,6 +4,11 @@
  */
 export class UserError extends Error {
   override name = 'UserError';
+
+  constructor(message: string) {
+    // A name in a file may hold control characters, which a terminal would obey.
+    super(message.replace(/[^\P{Cc}\n\t]/gu, '\ufffd'));
+  }
 }
 
 /** The message of anything thrown. */

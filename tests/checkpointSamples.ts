@@ -49,7 +49,7 @@ function tensorCall(key: string, shape: number[], strides: number[], type: strin
 }
 
 /** The form of torch.save before PyTorch 1.6. */
-export function legacyFile(): Buffer {
+function legacyFile(): Buffer {
   const magic = Buffer.from('80028a0a6cfc9c46f9206aa850192e', 'hex');
   const storage = (data: Float32Array | Uint16Array) => {
     const count = Buffer.alloc(8);

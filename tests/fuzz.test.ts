@@ -85,3 +85,30 @@ test(`${MUTATIONS} damaged checkpoints: each is read, or is one error of ours`, 
   // Most changes are noticed; those of values are not.
   assert.ok(refused > MUTATIONS / 4 && refused < MUTATIONS, `${refused} refused`);
 });
+
+test('archives that are cut at any byte, or whose numbers lie', () => {
+  const samples = writeSamples(temporaryDirectory()).slice(0, 4);
+  for (const { name, path, bytes, open } of samples) {
+    for (let length = 0; length < bytes.length; length++) {
+      writeFileSync(path, bytes.subarray(0, length));
+      assert.throws(open, UserError, `${name} cut to ${length} bytes`);
+    }
+    writeFileSync(path, bytes);
+  }
+  // Every 64-bit and 32-bit field of the directory of an archive, set to values that overflow.
+  const [{ path, bytes, open }] = samples;
+  const directory = bytes.indexOf(Buffer.from('504b0102', 'hex'));
+  for (const value of [2n ** 53n, 2n ** 63n, 2n ** 64n - 1n]) {
+    for (let at = directory; at + 8 <= bytes.length; at += 2) {
+      const damaged = Buffer.from(bytes);
+      damaged.writeBigUInt64LE(value, at);
+      writeFileSync(path, damaged);
+      try {
+        open();
+      } catch (error) {
+        assert.ok(error instanceof UserError, `${value} at ${at}: ${error}`);
+      }
+    }
+  }
+  writeFileSync(path, bytes);
+});

@@ -8,6 +8,7 @@ import { readSafetensors } from '../src/io/safetensors.js';
 import { readValues } from '../src/io/tensor.js';
 import { loadModel } from '../src/model/load.js';
 import { bytesOf, fixture, temporaryDirectory } from './support.js';
+import { dictionary, integer, named, pickleOf, storage, tensor, text, tuple, zip } from './torchBytes.js';
 
 const folder = temporaryDirectory();
 let files = 0;
@@ -26,48 +27,6 @@ function write(bytes: Uint8Array): string {
   return path;
 }
 
-/** A zip archive of stored members, as torch.save lays it out. */
-function zip(members: Record<string, Uint8Array>): Buffer {
-  const parts: Buffer[] = [];
-  const directory: Buffer[] = [];
-  let offset = 0;
-  for (const [name, data] of Object.entries(members)) {
-    const title = Buffer.from(name);
-    const local = Buffer.alloc(30);
-    local.writeUInt32LE(0x04034b50, 0);
-    local.writeUInt16LE(title.length, 26);
-    const central = Buffer.alloc(46);
-    central.writeUInt32LE(0x02014b50, 0);
-    central.writeUInt32LE(data.length, 20);
-    central.writeUInt32LE(data.length, 24);
-    central.writeUInt16LE(title.length, 28);
-    central.writeUInt32LE(offset, 42);
-    parts.push(local, title, Buffer.from(data));
-    directory.push(central, title);
-    offset += 30 + title.length + data.length;
-  }
-  const central = Buffer.concat(directory);
-  const end = Buffer.alloc(22);
-  end.writeUInt32LE(0x06054b50, 0);
-  end.writeUInt16LE(Object.keys(members).length, 10);
-  end.writeUInt32LE(central.length, 12);
-  end.writeUInt32LE(offset, 16);
-  return Buffer.concat([...parts, central, end]);
-}
-
-const text = (value: string) => {
-  const bytes = Buffer.from(value);
-  return Buffer.concat([Buffer.from([0x8c, bytes.length]), bytes]);
-};
-const tuple = (...items: Buffer[]) => Buffer.concat([Buffer.from('('), ...items, Buffer.from('t')]);
-const integer = (value: number) => {
-  const bytes = Buffer.alloc(5);
-  bytes[0] = 0x4a;
-  bytes.writeInt32LE(value, 1);
-  return bytes;
-};
-const named = (module: string, name: string) => Buffer.from(`c${module}\n${name}\n`);
-
 /** A checkpoint {"weight": tensor} over one storage of float32. */
 function checkpoint(
   shape: number[],
@@ -76,33 +35,10 @@ function checkpoint(
   values: number[],
   type = 'FloatStorage',
 ): Buffer {
-  const storage = tuple(
-    text('storage'),
-    named('torch', type),
-    text('0'),
-    text('cpu'),
-    integer(values.length),
-  );
-  const tensor = Buffer.concat([
-    named('torch._utils', '_rebuild_tensor_v2'),
-    tuple(
-      Buffer.concat([storage, Buffer.from('Q')]),
-      integer(offset),
-      tuple(...shape.map(integer)),
-      tuple(...strides.map(integer)),
-      Buffer.from([0x89]),
-      Buffer.concat([named('collections', 'OrderedDict'), Buffer.from(')R')]),
-    ),
-    Buffer.from('R'),
-  ]);
-  const pickle = Buffer.concat([
-    Buffer.from([0x80, 2]),
-    Buffer.from('}('),
-    text('weight'),
-    tensor,
-    Buffer.from('u.'),
-  ]);
-  return zip({ 'a/data.pkl': pickle, 'a/data/0': new Uint8Array(Float32Array.from(values).buffer) });
+  const from = storage(text('0'), named('torch', type));
+  const view = tensor(tuple(...shape.map(integer)), tuple(...strides.map(integer)), integer(offset), from);
+  const data = new Uint8Array(Float32Array.from(values).buffer);
+  return zip({ 'a/data.pkl': pickleOf(dictionary(text('weight'), view)), 'a/data/0': data });
 }
 
 test('the reference’s checkpoint holds what its safetensors twin holds', () => {
@@ -134,12 +70,7 @@ test('views of a storage: offsets, transposed strides, repeated rows', () => {
 });
 
 test('a pickle that names a function to run is refused by name, and nothing is run', () => {
-  const pickle = Buffer.concat([
-    Buffer.from([0x80, 2]),
-    named('os', 'system'),
-    tuple(text('touch hacked')),
-    Buffer.from('R.'),
-  ]);
+  const pickle = pickleOf(named('os', 'system'), tuple(text('touch hacked')), 'R');
   assert.throws(() => readTorchWeights(write(zip({ 'a/data.pkl': pickle }))), /os\.system/);
 });
 

@@ -1,9 +1,10 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { explainIssues } from '../config/explain.js';
-import { messageOf, UserError } from '../errors.js';
+import { UserError } from '../errors.js';
 import { writeDirectoryAtomic, writeFileAtomic } from '../io/atomic.js';
+import { readJson } from '../io/json.js';
 import { openSafetensors, writeSafetensors } from '../io/safetensors.js';
 import type { LazyTensor, LazyTensors } from '../io/tensor.js';
 import { installedVersion, version } from '../io/version.js';
@@ -101,11 +102,10 @@ export function readState(directory: string): unknown {
 export function requireFormat(directory: string): void {
   const path = join(directory, checkpointFiles.versions);
   if (!existsSync(path)) return;
-  const content = readJson(path);
-  const format = (content as { format?: unknown } | null)?.format;
+  const format = (readJson(path) as { format?: unknown } | null)?.format;
   if (format === FORMAT) return;
   throw new UserError(
-    `${path}: format ${JSON.stringify(format)} is not known here, only ${FORMAT}: update cn-clip`,
+    `${path}: format ${JSON.stringify(format)?.slice(0, 100)} is not known here, only ${FORMAT}: update cn-clip`,
   );
 }
 
@@ -120,14 +120,6 @@ function openMoments(path: string): Map<string, { first: LazyTensor; second: Laz
     moments.set(name, { first, second });
   }
   return moments;
-}
-
-function readJson(path: string): unknown {
-  try {
-    return JSON.parse(readFileSync(path, 'utf8'));
-  } catch (error) {
-    throw new UserError(`${path} is missing or damaged: ${messageOf(error)}`);
-  }
 }
 
 function versions(): Record<string, string> {

@@ -1,10 +1,10 @@
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { z } from 'zod';
-import { messageOf, UserError } from '../errors.js';
+import { UserError } from '../errors.js';
 import { resolveOfficialModel } from '../hub/cache.js';
 import { officialModels } from '../hub/models.js';
-import { RangedFile } from '../io/readFile.js';
+import { readJson } from '../io/json.js';
 import { openSafetensors } from '../io/safetensors.js';
 import type { LazyTensor } from '../io/tensor.js';
 import { isTorchFile, openTorchFile } from './torch/read.js';
@@ -19,8 +19,10 @@ const WEIGHT_FILES = [
   /^pytorch_model\.bin\.index\.json$/,
 ];
 
-const MAX_INDEX_BYTES = 16 << 20;
+const MAX_INDEX_BYTES = 4 << 20;
 const MAX_SHARDS = 1000;
+/** Longer names no file system has. */
+const MAX_FILE_NAME = 255;
 
 const indexSchema = z.object({ weight_map: z.record(z.string(), z.string()) });
 
@@ -49,7 +51,8 @@ export function weightsPath(location: string): string {
   for (const pattern of WEIGHT_FILES) {
     const found = names.filter((name) => pattern.test(name));
     if (found.length > 1) {
-      throw new UserError(`${location} holds several models (${found.join(', ')}): name one of the files`);
+      const some = found.slice(0, 5).join(', ');
+      throw new UserError(`${location} holds several models (${some}): name one of the files`);
     }
     if (found.length === 1) return join(location, found[0]);
   }
@@ -93,7 +96,8 @@ function openShards(path: string): Map<string, LazyTensor> {
   const shards = new Map<string, FileContent['tensors']>();
   for (const name of names) {
     // A file of the same folder, and not another index.
-    if (name !== basename(name) || name.includes('\\') || !/\.(safetensors|bin)$/.test(name)) {
+    const isBeside = name === basename(name) && !name.includes('\\') && name.length <= MAX_FILE_NAME;
+    if (!isBeside || !/\.(safetensors|bin)$/.test(name)) {
       throw new UserError(`${path}: ${JSON.stringify(name.slice(0, 200))} is no file of weights beside it`);
     }
     shards.set(name, openWeights(join(dirname(path), name)).tensors);
@@ -110,15 +114,7 @@ function openShards(path: string): Map<string, LazyTensor> {
 }
 
 function readIndex(path: string): z.infer<typeof indexSchema> {
-  const file = new RangedFile(path);
-  if (file.size > MAX_INDEX_BYTES) throw new UserError(`${path} has ${file.size} bytes: that is no index`);
-  let content: unknown;
-  try {
-    content = JSON.parse(Buffer.from(file.read(0, file.size).buffer).toString('utf8'));
-  } catch (error) {
-    throw new UserError(`${path} is no JSON (${messageOf(error)})`);
-  }
-  const index = indexSchema.safeParse(content);
+  const index = indexSchema.safeParse(readJson(path, MAX_INDEX_BYTES));
   if (index.success) return index.data;
   throw new UserError(`${path} is no index of shards: expected {"weight_map": {tensor: file}}`);
 }

@@ -109,6 +109,8 @@ function transpose(tensor: LazyTensor): LazyTensor {
     dtype: tensor.dtype,
     read: () => {
       const from = tensor.read();
+      // Its other axis may have any length.
+      if (from.length === 0) return from;
       const to = new Uint8Array(from.length);
       for (let row = 0; row < rows; row++) {
         for (let column = 0; column < columns; column++) {

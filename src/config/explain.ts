@@ -4,7 +4,7 @@ import type { z } from 'zod';
 export function explainIssues(error: z.ZodError): string {
   return error.issues
     .map((issue) => {
-      const path = pathOf(issue).join('.');
+      const path = pathOf(issue).join('.').slice(0, 200);
       return path === '' ? complaint(issue) : `${path}: ${complaint(issue)}`;
     })
     .join('; ');

@@ -55,7 +55,8 @@ export class RangedFile {
    * `length` bytes from `position` on.
    *
    * @param where what is read, for error messages
-   * @throws UserError where the range reaches beyond the file, before anything is allocated
+   * @throws UserError where the range reaches beyond the file, before anything is allocated, or is more than can be
+   * allocated (a file with holes can claim any size)
    */
   read(position: number, length: number, where: string = this.path): Uint8Array<ArrayBuffer> {
     if (!(position >= 0 && length >= 0 && position + length <= this.size)) {
@@ -68,12 +69,21 @@ export class RangedFile {
       if (versionOf(fstatSync(file)) !== this.version) {
         throw new UserError(`${this.path} was changed while it was read`);
       }
-      const bytes = new Uint8Array(length);
+      const bytes = allocate(length, where);
       readFully(file, position, bytes, where);
       return bytes;
     } finally {
       closeSync(file);
     }
+  }
+}
+
+/** Zeros. @throws UserError where that is more memory than there is for one array */
+export function allocate(length: number, where: string): Uint8Array<ArrayBuffer> {
+  try {
+    return new Uint8Array(length);
+  } catch {
+    throw new UserError(`${where}: ${length} bytes are more than fit into memory`);
   }
 }
 

@@ -1,12 +1,14 @@
 import { messageOf, UserError } from '../errors.js';
-import { sizeOf } from '../shape.js';
+import { isCount, isShape, sizeOf } from '../shape.js';
 import { writeFileAtomic } from './atomic.js';
+import { parseJson } from './json.js';
 import { MAX_TRANSFER_BYTES, RangedFile } from './readFile.js';
 import {
   byteLengthOf,
   type Dtype,
   elementBytes,
   type LazyTensor,
+  MAX_NAME_LENGTH,
   readValues,
   type TensorData,
   tensorOf,
@@ -43,7 +45,7 @@ export interface SafetensorsHeader {
 }
 
 /** A model of a thousand tensors has a header of 0.1 MB. (The format itself allows 100 MB.) */
-const MAX_HEADER_BYTES = 16 << 20;
+const MAX_HEADER_BYTES = 4 << 20;
 
 /**
  * The tensors of a safetensors file (https://github.com/huggingface/safetensors): an 8-byte little-endian header
@@ -155,7 +157,7 @@ function readHeader(file: RangedFile): SafetensorsHeader {
   const bytes = file.read(8, length);
   let header: unknown;
   try {
-    header = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+    header = parseJson(bytes);
   } catch (error) {
     throw new UserError(`${path}: no safetensors file (its header is no JSON: ${messageOf(error)})`);
   }
@@ -172,14 +174,16 @@ function readHeader(file: RangedFile): SafetensorsHeader {
 
 function parseEntry(name: string, entry: unknown, path: string): TensorEntry {
   const where = `${path}: tensor "${name.slice(0, 200)}"`;
+  if (name.length > MAX_NAME_LENGTH)
+    throw new UserError(`${where} … has a name of ${name.length} characters`);
   if (!isObject(entry)) throw new UserError(`${where}: its header entry is no object`);
   const { dtype, shape, data_offsets: offsets } = entry;
   if (typeof dtype !== 'string' || !Object.hasOwn(elementBytes, dtype)) {
-    throw new UserError(
-      `${where}: dtype ${JSON.stringify(dtype)} is none of ${Object.keys(elementBytes).join(', ')}`,
-    );
+    const found = JSON.stringify(dtype ?? null).slice(0, 100);
+    throw new UserError(`${where}: dtype ${found} is none of ${Object.keys(elementBytes).join(', ')}`);
   }
-  if (!isCountList(shape)) throw new UserError(`${where}: its shape is no list of whole numbers`);
+  if (!isShape(shape))
+    throw new UserError(`${where}: its shape is no list of whole numbers that a tensor can have`);
   if (!isCountList(offsets) || offsets.length !== 2 || offsets[0] > offsets[1]) {
     throw new UserError(`${where}: its data_offsets are no range [begin, end]`);
   }
@@ -210,7 +214,7 @@ function requireCovered(tensors: readonly TensorEntry[], dataBytes: number, path
 }
 
 function isCountList(value: unknown): value is number[] {
-  return Array.isArray(value) && value.every((item) => Number.isSafeInteger(item) && item >= 0);
+  return Array.isArray(value) && value.every(isCount);
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

@@ -26,6 +26,9 @@ export interface LazyTensor {
   read(): Uint8Array<ArrayBuffer>;
 }
 
+/** Longer than the name of any tensor; readers refuse what is longer, so that names can be shown. */
+export const MAX_NAME_LENGTH = 500;
+
 /** Tensors of a checkpoint by name, in its order. */
 export type LazyTensors = ReadonlyMap<string, LazyTensor>;
 

@@ -1,12 +1,24 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { parse } from 'yaml';
 import { z } from 'zod';
 import { explainIssues } from '../config/explain.js';
-import { UserError } from '../errors.js';
+import { messageOf, UserError } from '../errors.js';
+import { parseJson } from '../io/json.js';
 import { packageRoot } from '../io/packageRoot.js';
+import { RangedFile } from '../io/readFile.js';
 
-const size = z.number().int().positive();
+// The limits are far above any model. A config may come with weights that nobody vouches for, and memory and time
+// follow from its numbers.
+const size = z
+  .number()
+  .int()
+  .positive()
+  .max(2 ** 24);
+const layers = size.max(1000);
+/** Cells of the image tower's last grid along a side: patches of a ViT, positions of a ResNet. */
+const MAX_GRID = 128;
+const MAX_CONFIG_BYTES = 1 << 20;
 /** By how much a ResNet reduces the side of an image, and how much wider its last stage is than vision_width. */
 export const RESNET_REDUCTION = 32;
 export const RESNET_WIDENING = 32;
@@ -18,9 +30,9 @@ export const modelConfigSchema = z
     embed_dim: size.describe('width of the joint embedding'),
     image_resolution: size.describe('side of the input image in pixels'),
     vision_layers: z
-      .union([size, z.tuple([size, size, size, size])], {
+      .union([layers, z.tuple([layers, layers, layers, layers])], {
         error:
-          'expected a whole number above 0 (blocks of a ViT), or four (blocks in the stages of a ResNet)',
+          'expected a whole number from 1 to 1000 (blocks of a ViT), or four (blocks in the stages of a ResNet)',
       })
       .describe('transformer blocks of a ViT, or residual blocks in the four stages of a ResNet'),
     vision_width: size.describe('width of the ViT, or of the first stage of the ResNet'),
@@ -35,7 +47,7 @@ export const modelConfigSchema = z
     text_intermediate_size: size,
     text_max_position_embeddings: size,
     text_num_attention_heads: size,
-    text_num_hidden_layers: size,
+    text_num_hidden_layers: layers,
     text_type_vocab_size: size.default(2),
   })
   .superRefine((config, context) => {
@@ -61,6 +73,10 @@ export const modelConfigSchema = z
         const final = `${RESNET_WIDENING} times vision_width ${width}`;
         issue('vision_head_width', `${headWidth} does not divide ${final}, the width of the last stage`);
       }
+    }
+    if (config.image_resolution > MAX_GRID * (patch ?? RESNET_REDUCTION)) {
+      const found = config.image_resolution;
+      issue('image_resolution', `${found} is more than ${MAX_GRID} times ${patch ?? RESNET_REDUCTION}`);
     }
     divides('text_num_attention_heads', 'text_hidden_size');
   });
@@ -157,10 +173,14 @@ function isKnown(kind: string, name: string): boolean {
 /** A config file, JSON or YAML, parsed but not checked. @throws UserError where it is missing or neither */
 export function readConfigFile(path: string): unknown {
   if (!existsSync(path)) throw new UserError(`model config ${path} does not exist`);
+  const file = new RangedFile(path);
+  if (file.size > MAX_CONFIG_BYTES) throw new UserError(`model config ${path} has ${file.size} bytes`);
+  const bytes = file.read(0, file.size);
   try {
-    return parse(readFileSync(path, 'utf8'));
+    // What lies beside weights is JSON; a parser of YAML can be made to exhaust stack and memory.
+    return path.endsWith('.json') ? parseJson(bytes) : parse(Buffer.from(bytes).toString('utf8'));
   } catch (error) {
-    throw new UserError(`model config ${path} is neither JSON nor YAML: ${(error as Error).message}`);
+    throw new UserError(`model config ${path} is neither JSON nor YAML: ${messageOf(error)}`);
   }
 }
 

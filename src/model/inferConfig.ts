@@ -26,8 +26,9 @@ export function inferModelConfig(
     throw fail(found === undefined ? `'${name}' is missing` : `'${name}' has shape [${found}]`);
   };
   const layers = (pattern: RegExp): number => {
-    const numbers = [...shapes.keys()].map((name) => Number(pattern.exec(name)?.[1] ?? -1));
-    return Math.max(...numbers) + 1;
+    let last = -1;
+    for (const name of shapes.keys()) last = Math.max(last, Number(pattern.exec(name)?.[1] ?? -1));
+    return last + 1;
   };
   const [hidden, embed] = shape('text_projection', 2);
   const vit = () => {

@@ -5,8 +5,8 @@ import { type PickleValue, unpickle } from './pickle.js';
 import { TorchStorage } from './tensor.js';
 import { readZipDirectory } from './zip.js';
 
-/** That of a checkpoint of a thousand tensors with its optimizer has 0.3 MB. */
-export const MAX_PICKLE = 32 * 2 ** 20;
+/** That of a checkpoint of a thousand tensors with its optimizer has 0.5 MB. */
+export const MAX_PICKLE = 8 * 2 ** 20;
 
 /**
  * What a zip archive of torch.save (since PyTorch 1.6) or torch.jit.save holds: the value of its data.pkl, with
@@ -24,7 +24,7 @@ export function readTorchArchive(file: RangedFile): PickleValue {
     );
   }
   const { offset, size } = members.get(name)!;
-  const source = `${path}, ${name}`;
+  const source = `${path}, data.pkl`;
   if (size > MAX_PICKLE) throw new UserError(`${source} has ${size} bytes, more than any checkpoint needs`);
   const folder = name.slice(0, -'data.pkl'.length);
   const storages = new Map<string, TorchStorage>();
@@ -36,7 +36,7 @@ export function readTorchArchive(file: RangedFile): PickleValue {
       if (known?.dtype === dtype) return known;
       const member = members.get(`${folder}data/${key}`);
       if (member === undefined) {
-        throw new UserError(`${source}: storage ${key.slice(0, 200)} is missing from the archive`);
+        throw new UserError(`${source}: storage ${key} is missing from the archive`);
       }
       const storage = new TorchStorage(dtype, member.offset, member.size);
       storages.set(key, storage);

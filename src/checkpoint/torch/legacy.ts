@@ -26,7 +26,7 @@ export function readLegacyTorch(file: RangedFile): PickleValue {
   const source = file.path;
   const bytes = file.read(0, Math.min(file.size, MAX_PICKLE));
   const storages = new Map<string, TorchStorage>();
-  const cursor = { at: 0 };
+  const cursor = { at: 0, operations: 0 };
   const next = () =>
     unpickle(
       bytes,
@@ -41,6 +41,9 @@ export function readLegacyTorch(file: RangedFile): PickleValue {
             );
           }
           const storage = storages.get(key) ?? new TorchStorage(dtype);
+          if (storage.dtype !== dtype) {
+            throw new UserError(`${source} is damaged: storage ${key} is ${dtype} and ${storage.dtype}`);
+          }
           storages.set(key, storage);
           return storage;
         },
@@ -81,7 +84,6 @@ function locate(
     if (count < 0 || position > file.size) throw new UserError(`${file.path} is cut off within its tensors`);
   }
   for (const [key, { offset }] of storages) {
-    if (offset === -1)
-      throw new UserError(`${file.path} is damaged: storage ${key.slice(0, 200)} is missing`);
+    if (offset === -1) throw new UserError(`${file.path} is damaged: storage ${key} is missing`);
   }
 }

@@ -1,5 +1,6 @@
 import { UserError } from '../../errors.js';
 import type { RangedFile } from '../../io/readFile.js';
+import { isCount, isShape } from '../../shape.js';
 import { PickleGlobal, PickleInstance, type PickleValue } from './pickle.js';
 import { storageDtypes, TorchStorage, TorchTensor } from './tensor.js';
 
@@ -15,6 +16,9 @@ const DATA_CLASSES: ReadonlySet<string> = new Set([
     `builtins.${name}`,
   ]),
 ]);
+
+/** Keys of storages are short numbers. */
+const MAX_KEY_LENGTH = 100;
 
 /**
  * Stands for the few calls that a checkpoint makes. Nothing is executed: tensors become views of the file, modules of
@@ -37,17 +41,20 @@ export function construct(
     case 'numpy.core.multiarray.scalar':
     case 'numpy._core.multiarray.scalar':
       return numpyScalar(args[0], args[1]);
-    // Protocol 2 has no bytes: they are written as text.
+    // Protocol 2 has no bytes: they are written as text. Those of a number are all that is looked at.
     case '_codecs.encode':
-      return typeof args[0] === 'string' ? new Uint8Array(Buffer.from(args[0], 'latin1')) : null;
+      return typeof args[0] === 'string' && args[0].length <= 8 ? Buffer.from(args[0], 'latin1') : null;
     case 'torch._utils._rebuild_parameter':
     case 'torch.Size':
       return args[0] ?? null;
     case 'torch._utils._rebuild_tensor':
     case 'torch._utils._rebuild_tensor_v2': {
       const [storage, offset, shape, strides] = args;
-      if (storage instanceof TorchStorage && isIndex(offset) && isShape(shape) && isShape(strides)) {
-        if (shape.length === strides.length) return new TorchTensor(file, storage, offset, shape, strides);
+      if (storage instanceof TorchStorage && isCount(offset) && isShape(shape) && isStrides(strides)) {
+        // Copied, since the pickle can still change its lists.
+        if (shape.length === strides.length) {
+          return new TorchTensor(file, storage, offset, [...shape], [...strides]);
+        }
       }
       throw new UserError(`${source}: a tensor is described wrongly`);
     }
@@ -56,7 +63,7 @@ export function construct(
         return new PickleInstance(callee, args);
       }
       throw new UserError(
-        `${source} asks for ${callee.slice(0, 200)}, which no checkpoint needs: it is not loaded. ` +
+        `${source} asks for ${callee}, which no checkpoint needs: it is not loaded. ` +
           'A checkpoint is saved as a state_dict of tensors',
       );
   }
@@ -73,11 +80,15 @@ export function parseStorageId(
 ): { dtype: TorchStorage['dtype']; key: string; view: PickleValue } {
   const [tag, type, key, , , view = null] = Array.isArray(id) ? id : [];
   if (tag !== 'storage' || !(type instanceof PickleGlobal) || typeof key !== 'string') {
-    throw new UserError(`${source}: a reference to something that is no tensor storage`);
+    const found =
+      (Array.isArray(id) ? id : [id]).find((part) => part instanceof PickleGlobal)?.name ?? 'something';
+    throw new UserError(`${source}: a reference to ${found} that is no tensor storage`);
   }
+  if (key.length > MAX_KEY_LENGTH)
+    throw new UserError(`${source}: a storage's key has ${key.length} characters`);
   const dtype = Object.hasOwn(storageDtypes, type.name) ? storageDtypes[type.name] : undefined;
   if (dtype === undefined) {
-    throw new UserError(`${source}: tensors of type ${type.name.slice(0, 200)} are not supported`);
+    throw new UserError(`${source}: tensors of type ${type.name} are not supported`);
   }
   return { dtype, key, view };
 }
@@ -104,10 +115,6 @@ function isPair(value: PickleValue): value is [PickleValue, PickleValue] {
   return Array.isArray(value) && value.length === 2;
 }
 
-function isIndex(value: PickleValue): value is number {
-  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
-}
-
-function isShape(value: PickleValue): value is number[] {
-  return Array.isArray(value) && value.every(isIndex);
+function isStrides(value: PickleValue): value is number[] {
+  return Array.isArray(value) && value.every(isCount);
 }

@@ -1,6 +1,7 @@
 import { UserError } from '../../errors.js';
 import { byteLengthOf, type LazyTensors, readValues } from '../../io/tensor.js';
 import { isBuffer, isVisionParameter } from '../../model/parameters.js';
+import { isCount } from '../../shape.js';
 import { isDecayed } from '../../train/adamw.js';
 import type { OptimizerState, TrainingState } from '../trainingState.js';
 import type { PickleValue } from './pickle.js';
@@ -92,11 +93,11 @@ function readOptimizer(
 
   const number = (group: Dictionary, key: string): number => {
     const value = group.get(key);
-    if (typeof value !== 'number') throw wrong(`a group has no ${key}`);
+    if (!isFiniteNumber(value)) throw wrong(`a group has no ${key}`);
     return value;
   };
   const betas = decayed.get('betas');
-  if (!isList(betas) || betas.length !== 2 || !betas.every((beta) => typeof beta === 'number')) {
+  if (!isList(betas) || betas.length !== 2 || !betas.every(isFiniteNumber)) {
     throw wrong('a group has no betas');
   }
   return {
@@ -122,13 +123,14 @@ function parameterOrder(parameters: LazyTensors, groups: readonly number[][]): s
 
 /** torch counts steps in a float32 tensor since 1.12, in a number before. */
 function readStep(step: PickleValue | undefined): number {
-  if (!(step instanceof TorchTensor) || byteLengthOf(step) > 8) return Number(step);
+  if (!(step instanceof TorchTensor)) return typeof step === 'number' ? step : Number.NaN;
+  if (byteLengthOf(step) > 8) return Number.NaN;
   step.check('step');
   return Number(readValues(step)[0]);
 }
 
-function isCount(value: PickleValue | undefined): value is number {
-  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
+function isFiniteNumber(value: PickleValue | undefined): value is number {
+  return typeof value === 'number' && Number.isFinite(value);
 }
 
 function isList(value: PickleValue | undefined): value is PickleValue[] {

@@ -41,33 +41,48 @@ export interface PickleHandlers {
   load(id: PickleValue): PickleValue;
 }
 
-/** A checkpoint of a thousand tensors with its optimizer takes some 100,000 operations. */
-const MAX_OPERATIONS = 4_000_000;
+/**
+ * A checkpoint of a thousand tensors with its optimizer takes some 100,000 operations. The limit bounds memory too:
+ * none leaves more than a few hundred bytes.
+ */
+const MAX_OPERATIONS = 500_000;
+/** Names of classes are shorter. */
+const MAX_GLOBAL_LENGTH = 200;
+
+/** Where a pickle begins, and how much was done to read those before it. */
+export interface PickleCursor {
+  at: number;
+  operations: number;
+}
 
 /**
  * Reads a pickle of protocol 2 to 5 without executing anything: globals stay names, and only `handlers` decide what
  * they stand for.
  *
- * @param cursor where in the bytes the pickle begins; afterwards, where it has ended
+ * @param cursor afterwards stands where the pickle has ended
  * @throws UserError where the bytes are damaged or use what no checkpoint needs
  */
 export function unpickle(
   bytes: Uint8Array,
   source: string,
   handlers: PickleHandlers,
-  cursor: { at: number } = { at: 0 },
+  cursor: PickleCursor = { at: 0, operations: 0 },
 ): PickleValue {
   const data = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const stack: PickleValue[] = [];
   const marks: number[] = [];
   const memo = new Map<number, PickleValue>();
-  let { at } = cursor;
+  let { at, operations } = cursor;
 
   const damaged = (what: string) => new UserError(`${source} is damaged at byte ${at}: ${what}`);
   const take = (length: number): Buffer => {
     if (length < 0 || at + length > data.length) throw damaged('it is cut off');
     at += length;
     return data.subarray(at - length, at);
+  };
+  const byte = (): number => {
+    if (at >= data.length) throw damaged('it is cut off');
+    return data[at++];
   };
   const pop = (): PickleValue => {
     if (stack.length === (marks.at(-1) ?? 0)) throw damaged('its stack is empty');
@@ -102,25 +117,34 @@ export function unpickle(
   };
   const setItems = (items: PickleValue[]): void => {
     const target = top(isMap, 'dictionary');
-    for (let i = 0; i + 1 < items.length; i += 2) target.set(items[i], items[i + 1]);
+    if (items.length % 2 !== 0) throw damaged('a key has no value');
+    for (let i = 0; i < items.length; i += 2) target.set(items[i], items[i + 1]);
+  };
+  const named = (module: PickleValue, name: PickleValue): PickleGlobal => {
+    if (typeof module !== 'string' || typeof name !== 'string') throw damaged('a class has no name');
+    if (module.length + name.length > MAX_GLOBAL_LENGTH) throw damaged('the name of a class is too long');
+    return new PickleGlobal(`${module}.${name}`);
   };
   const call = (callee: PickleValue, args: PickleValue): PickleValue => {
     if (!(callee instanceof PickleGlobal) || !Array.isArray(args)) throw damaged('it calls what is no class');
+    // What a call looks through counts: the same long list can be handed to many.
+    operations += args.length;
+    for (const arg of args) if (Array.isArray(arg)) operations += arg.length;
     return handlers.construct(callee.name, args);
   };
 
-  for (let operations = 0; ; operations++) {
-    if (operations > MAX_OPERATIONS) throw damaged('it has more operations than any checkpoint');
-    const opcode = take(1)[0];
+  for (;;) {
+    if (++operations > MAX_OPERATIONS) throw damaged('it has more operations than any checkpoint');
+    const opcode = byte();
     switch (opcode) {
       case 0x80: // PROTO
-        take(1);
+        byte();
         break;
       case 0x95: // FRAME
         take(8);
         break;
       case 0x2e: // STOP
-        cursor.at = at;
+        Object.assign(cursor, { at, operations });
         return pop();
       case 0x28: // MARK
         marks.push(stack.length);
@@ -136,7 +160,7 @@ export function unpickle(
         stack.push(opcode === 0x88);
         break;
       case 0x4b: // BININT1
-        stack.push(take(1)[0]);
+        stack.push(byte());
         break;
       case 0x4d: // BININT2
         stack.push(take(2).readUInt16LE());
@@ -145,7 +169,7 @@ export function unpickle(
         stack.push(take(4).readInt32LE());
         break;
       case 0x8a: // LONG1
-        stack.push(longInteger(take(take(1)[0])));
+        stack.push(longInteger(take(byte())));
         break;
       case 0x47: // BINFLOAT
         stack.push(take(8).readDoubleBE());
@@ -157,19 +181,19 @@ export function unpickle(
         stack.push(take(Number(take(8).readBigUInt64LE())).toString('utf8'));
         break;
       case 0x8c: // SHORT_BINUNICODE
-        stack.push(take(take(1)[0]).toString('utf8'));
+        stack.push(take(byte()).toString('utf8'));
         break;
       case 0x54: // BINSTRING
         stack.push(take(take(4).readUInt32LE()).toString('latin1'));
         break;
       case 0x55: // SHORT_BINSTRING
-        stack.push(take(take(1)[0]).toString('latin1'));
+        stack.push(take(byte()).toString('latin1'));
         break;
       case 0x42: // BINBYTES
-        stack.push(new Uint8Array(take(take(4).readUInt32LE())));
+        stack.push(take(take(4).readUInt32LE()));
         break;
       case 0x43: // SHORT_BINBYTES
-        stack.push(new Uint8Array(take(take(1)[0])));
+        stack.push(take(byte()));
         break;
       case 0x7d: // EMPTY_DICT
         stack.push(new Map());
@@ -211,7 +235,7 @@ export function unpickle(
         setItems(popMark());
         break;
       case 0x71: // BINPUT
-        remember(take(1)[0]);
+        remember(byte());
         break;
       case 0x72: // LONG_BINPUT
         remember(take(4).readUInt32LE());
@@ -220,18 +244,18 @@ export function unpickle(
         remember(memo.size);
         break;
       case 0x68: // BINGET
-        recall(take(1)[0]);
+        recall(byte());
         break;
       case 0x6a: // LONG_BINGET
         recall(take(4).readUInt32LE());
         break;
       case 0x63: // GLOBAL
-        stack.push(new PickleGlobal(`${line()}.${line()}`));
+        stack.push(named(line(), line()));
         break;
       case 0x93: {
         // STACK_GLOBAL
         const name = pop();
-        stack.push(new PickleGlobal(`${String(pop())}.${String(name)}`));
+        stack.push(named(pop(), name));
         break;
       }
       case 0x52: // REDUCE
@@ -245,6 +269,7 @@ export function unpickle(
         // BUILD: attributes of an object; those of a dictionary (a state_dict's _metadata) no reader needs
         const attributes = pop();
         const target = stack.at(-1);
+        if (target instanceof PickleGlobal) throw damaged(`it changes ${target.name}`);
         if (target instanceof PickleInstance) target.attributes = attributes;
         break;
       }
@@ -263,8 +288,8 @@ function isMap(value: PickleValue): value is Map<PickleValue, PickleValue> {
 
 /** A little-endian two's complement integer; a number where it is a safe one. */
 function longInteger(bytes: Buffer): number | bigint {
-  let value = 0n;
-  for (const byte of bytes.toReversed()) value = (value << 8n) | BigInt(byte);
+  if (bytes.length === 0) return 0;
+  const value = BigInt(`0x${Buffer.from(bytes).reverse().toString('hex')}`);
   const signed = BigInt.asIntN(bytes.length * 8, value);
   return Number.isSafeInteger(Number(signed)) ? Number(signed) : signed;
 }

@@ -1,5 +1,5 @@
 import { UserError } from '../../errors.js';
-import type { RangedFile } from '../../io/readFile.js';
+import { allocate, type RangedFile } from '../../io/readFile.js';
 import { type Dtype, elementBytes, type LazyTensor } from '../../io/tensor.js';
 import { sizeOf } from '../../shape.js';
 import { PickleObject } from './pickle.js';
@@ -68,22 +68,23 @@ export class TorchTensor extends PickleObject implements LazyTensor {
     if (count === 0) return new Uint8Array(0);
     const last = shape.reduce((sum, length, axis) => sum + (length - 1) * strides[axis], 0);
     const span = this.file.read(storage.offset + offset * bytes, (last + 1) * bytes);
-    return isContiguous(shape, strides) ? span : gather(span, bytes, shape, strides, count);
+    return isContiguous(shape, strides)
+      ? span
+      : gather(span, bytes, shape, strides, allocate(count * bytes, this.file.path));
   }
 }
 
-/** Copies the elements of a strided view into row-major order. */
+/** Copies the elements of a strided view into `packed`, in row-major order. */
 function gather(
   bytes: Uint8Array,
   width: number,
   shape: readonly number[],
   strides: readonly number[],
-  count: number,
+  packed: Uint8Array<ArrayBuffer>,
 ): Uint8Array<ArrayBuffer> {
-  const packed = new Uint8Array(count * width);
   const index = shape.map(() => 0);
-  for (let i = 0, from = 0; i < count; i++) {
-    for (let byte = 0; byte < width; byte++) packed[i * width + byte] = bytes[from * width + byte];
+  for (let to = 0, from = 0; to < packed.length; to += width) {
+    for (let byte = 0; byte < width; byte++) packed[to + byte] = bytes[from * width + byte];
     for (let axis = shape.length - 1; axis >= 0; axis--) {
       from += strides[axis];
       if (++index[axis] < shape[axis]) break;

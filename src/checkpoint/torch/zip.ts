@@ -14,9 +14,9 @@ export const MEMBER_SIGNATURE = 0x02014b50;
 export const LOCAL_SIGNATURE = 0x04034b50;
 const END_LENGTH = 22;
 const MAX_COMMENT = 0xffff;
-const MAX_DIRECTORY = 16 * 2 ** 20;
-/** A checkpoint with its optimizer has some thousands. */
-const MAX_MEMBERS = 100_000;
+const MAX_DIRECTORY = 4 * 2 ** 20;
+/** The largest official model with its optimizer has 3,000. */
+const MAX_MEMBERS = 20_000;
 /** All ones stand where the zip64 field has the value. */
 export const UNSET_16 = 0xffff;
 export const UNSET_32 = 0xffffffff;
@@ -30,7 +30,7 @@ export function isZip(file: RangedFile): boolean {
  * The members of a zip archive by name, from its central directory (zip64 too). Only members that are stored as they
  * are can be read in place, as PyTorch keeps everything but TorchScript's source code; compressed ones are left out.
  *
- * @throws UserError where the file is no such archive or a member lies outside of it
+ * @throws UserError where the file is no such archive, a member does not lie before its directory, or two have one name
  */
 export function readZipDirectory(file: RangedFile): Map<string, ZipMember> {
   const { path, size: fileSize } = file;
@@ -64,7 +64,8 @@ export function readZipDirectory(file: RangedFile): Map<string, ZipMember> {
     if (local.readUInt32LE(0) !== LOCAL_SIGNATURE)
       throw broken(`member ${shown} is not where the directory says`);
     const offset = header + 30 + local.readUInt16LE(26) + local.readUInt16LE(28);
-    if (isStored && offset + size > fileSize) throw broken(`member ${shown} is cut off`);
+    if (isStored && offset + size > directory.offset) throw broken(`member ${shown} is cut off`);
+    if (members.has(name)) throw broken(`it has two members ${shown}`);
     if (isStored) members.set(name, { offset, size });
     at = next;
   }
