@@ -1,9 +1,9 @@
 import { existsSync } from 'node:fs';
 import { join, parse } from 'node:path';
 import { UserError } from '../errors.js';
-import { writeDirectoryAtomic, writeFileAtomic } from '../io/atomic.js';
+import { writeDirectoryAtomic, writeText } from '../io/atomic.js';
 import { writeSafetensors } from '../io/safetensors.js';
-import { castFloats, isHalf, type LazyTensor, type LazyTensors } from '../io/tensor.js';
+import { castFloats, isHalf, type LazyTensors } from '../io/tensor.js';
 import { isResNet, type ModelConfig } from '../model/config.js';
 import { namedConfig, requireParameters } from '../model/load.js';
 import { Tokenizer } from '../text/tokenizer.js';
@@ -97,35 +97,24 @@ function writeHuggingFace(
   const dtypes = new Set([...weights.values()].map(({ dtype }) => dtype));
   const dtype = dtypes.has('F32') ? 'float32' : dtypes.has('BF16') ? 'bfloat16' : 'float16';
   writeDirectoryAtomic(out, (temporary) => {
-    const write = (name: string, text: string) =>
-      writeFileAtomic(join(temporary, name), (append) => append(`${text}\n`));
-    const json = (name: string, content: object) => write(name, JSON.stringify(content, null, 2));
+    const file = (name: string) => join(temporary, name);
+    const json = (name: string, content: object) => writeText(file(name), JSON.stringify(content, null, 2));
     json(checkpointFiles.config, toHuggingFaceConfig(config, dtype));
     json(checkpointFiles.preprocessing, preprocessorConfig(config));
     if (vocabulary !== undefined) {
-      write(checkpointFiles.vocabulary, vocabulary.join('\n'));
+      writeText(file(checkpointFiles.vocabulary), vocabulary.join('\n'));
       json('tokenizer_config.json', tokenizerConfig);
     }
     // transformers asks which framework wrote the file.
-    writeSafetensors(join(temporary, checkpointFiles.weights), toHuggingFace(weights), { format: 'pt' });
+    writeSafetensors(file(checkpointFiles.weights), toHuggingFace(weights), { format: 'pt' });
   });
 }
 
 function inPrecision(tensors: LazyTensors, dtype: ConvertOptions['dtype'], path: string): LazyTensors {
   if (dtype === undefined || dtype === 'keep') return tensors;
+  const target = dtype === 'float32' ? 'F32' : 'F16';
   return new Map(
-    [...tensors].map(([name, tensor]): [string, LazyTensor] => {
-      const cast = castFloats(tensor, dtype === 'float32' ? 'F32' : 'F16');
-      const read = () => {
-        try {
-          return cast.read();
-        } catch (error) {
-          if (!(error instanceof RangeError)) throw error;
-          throw new UserError(`${path}: tensor '${name}': ${error.message}: keep its precision`);
-        }
-      };
-      return [name, { shape: cast.shape, dtype: cast.dtype, read }];
-    }),
+    [...tensors].map(([name, tensor]) => [name, castFloats(tensor, target, `${path}: tensor '${name}'`)]),
   );
 }
 

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { explainIssues } from '../config/explain.js';
 import { UserError } from '../errors.js';
-import { writeDirectoryAtomic, writeFileAtomic } from '../io/atomic.js';
+import { writeDirectoryAtomic, writeText } from '../io/atomic.js';
 import { readJson } from '../io/json.js';
 import { openSafetensors, writeSafetensors } from '../io/safetensors.js';
 import type { LazyTensor, LazyTensors } from '../io/tensor.js';
@@ -71,13 +71,13 @@ export function writeCheckpoint(directory: string, content: CheckpointContent): 
     if (vocabulary !== undefined) writeText(file(checkpointFiles.vocabulary), vocabulary.join('\n'));
     if (training === undefined) return;
     const { optimizer, ...position } = training;
-    if (optimizer === undefined) {
-      writeJson(file(checkpointFiles.state), { ...run, ...position });
-      return;
-    }
-    const { moments, ...factors } = optimizer;
-    writeSafetensors(file(checkpointFiles.moments), momentTensors({ moments }));
-    writeJson(file(checkpointFiles.state), { ...run, ...position, optimizer: factors });
+    const { moments, ...factors } = optimizer ?? {};
+    if (moments !== undefined) writeSafetensors(file(checkpointFiles.moments), momentTensors({ moments }));
+    writeJson(file(checkpointFiles.state), {
+      ...run,
+      ...position,
+      optimizer: moments === undefined ? undefined : factors,
+    });
   });
 }
 
@@ -129,8 +129,4 @@ function versions(): Record<string, string> {
 
 function writeJson(path: string, content: object): void {
   writeText(path, JSON.stringify(content, null, 1));
-}
-
-function writeText(path: string, text: string): void {
-  writeFileAtomic(path, (append) => append(`${text}\n`));
 }

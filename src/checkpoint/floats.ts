@@ -1,5 +1,5 @@
 import { UserError } from '../errors.js';
-import { isHalf, type LazyTensor, type LazyTensors, readValues } from '../io/tensor.js';
+import { isFloat, type LazyTensor, type LazyTensors, readValues } from '../io/tensor.js';
 import { isCounter } from '../model/parameters.js';
 
 /**
@@ -21,7 +21,7 @@ export function requireTensor(
     );
   }
   const { dtype } = tensor;
-  if (dtype === 'F32' || isHalf(dtype) || (dtype === 'I64' && isCounter(name))) return tensor;
+  if (isFloat(dtype) || (dtype === 'I64' && isCounter(name))) return tensor;
   throw new UserError(`${path}: tensor '${name}' is ${dtype}, expected F32, F16 or BF16`);
 }
 

@@ -53,9 +53,15 @@ function newerFields(content: unknown): unknown {
   };
 }
 
-/** Whether a parsed config.json is one of transformers' models; ours and the reference's have no such field. */
-export function isHuggingFaceConfig(content: unknown): boolean {
-  return typeof content === 'object' && content !== null && 'model_type' in content;
+/**
+ * The model config of a parsed file: in the form of transformers, which names its kind of model, or in ours, which is
+ * the reference's.
+ *
+ * @throws UserError naming the file and every wrong field
+ */
+export function parseAnyConfig(content: unknown, path: string): ModelConfig {
+  const isHuggingFace = typeof content === 'object' && content !== null && 'model_type' in content;
+  return isHuggingFace ? fromHuggingFaceConfig(content, path) : parseModelConfig(content, path);
 }
 
 /**

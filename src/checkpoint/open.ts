@@ -2,12 +2,12 @@ import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { UserError } from '../errors.js';
 import type { LazyTensors } from '../io/tensor.js';
-import { type ModelConfig, parseModelConfig, readConfigFile } from '../model/config.js';
+import { type ModelConfig, readConfigFile } from '../model/config.js';
 import { inferModelConfig } from '../model/inferConfig.js';
 import { checkpointFiles, readTrainingState, requireFormat } from './directory.js';
 import { openWeights, weightsPath } from './files.js';
 import { fromHuggingFace, isHuggingFace } from './huggingface.js';
-import { fromHuggingFaceConfig, isHuggingFaceConfig } from './huggingfaceConfig.js';
+import { parseAnyConfig } from './huggingfaceConfig.js';
 import type { TrainingState } from './trainingState.js';
 
 /** A checkpoint of any form, opened: what it holds is read when it is asked for. */
@@ -36,24 +36,17 @@ export function openCheckpoint(location: string): Checkpoint {
   requireFormat(folder);
   const { tensors: found, training } = openWeights(path);
   const tensors = isHuggingFace(found) ? fromHuggingFace(found, path) : found;
-  const beside = (name: string) => {
-    const file = join(folder, name);
-    return existsSync(file) ? file : undefined;
-  };
   return {
     path,
     tensors,
-    vocabulary: beside(checkpointFiles.vocabulary) ?? beside('tokenizer.json'),
+    vocabulary: vocabularyIn(folder),
     config: () => {
-      const file = beside(checkpointFiles.config);
+      const file = fileIn(folder, checkpointFiles.config);
       if (file === undefined) {
         const shapes = new Map([...tensors].map(([name, { shape }]) => [name, shape]));
         return inferModelConfig(shapes, path);
       }
-      const content = readConfigFile(file);
-      return isHuggingFaceConfig(content)
-        ? fromHuggingFaceConfig(content, file)
-        : parseModelConfig(content, file);
+      return parseAnyConfig(readConfigFile(file), file);
     },
     training: () => training ?? readTrainingState(folder),
   };
@@ -61,7 +54,17 @@ export function openCheckpoint(location: string): Checkpoint {
 
 /** The vocabulary that lies beside a checkpoint's weights. @throws UserError if there is none */
 export function vocabularyOf(location: string): string {
-  const { vocabulary, path } = openCheckpoint(location);
+  const path = weightsPath(location);
+  const vocabulary = vocabularyIn(dirname(path));
   if (vocabulary !== undefined) return vocabulary;
   throw new UserError(`${path} has no vocab.txt or tokenizer.json beside it: name one with --vocabulary`);
+}
+
+function vocabularyIn(folder: string): string | undefined {
+  return fileIn(folder, checkpointFiles.vocabulary) ?? fileIn(folder, 'tokenizer.json');
+}
+
+function fileIn(folder: string, name: string): string | undefined {
+  const file = join(folder, name);
+  return existsSync(file) ? file : undefined;
 }

@@ -5,7 +5,7 @@ import { addSettings, resolveSettings } from '../config/options.js';
 import { openDataset } from '../data/dataset.js';
 import { buildEmojiDataset, defaultTestStyle, emojiStyles } from '../data/emoji.js';
 import { UserError } from '../errors.js';
-import { writeFileAtomic } from '../io/atomic.js';
+import { writeText } from '../io/atomic.js';
 import { createReporter, progress } from '../io/terminal.js';
 import { prepareCaption } from '../text/tokenizer.js';
 import { buildVocabulary } from '../text/vocabulary.js';
@@ -45,7 +45,7 @@ export function dataCommand(): Command {
     const dataset = openDataset(data, split);
     const pieces = buildVocabulary(captions(dataset.texts()), { maxSize, minFrequency });
     dataset.close();
-    writeFileAtomic(out, (append) => append(`${pieces.join('\n')}\n`));
+    writeText(out, pieces.join('\n'));
     process.stdout.write(`${out}: ${pieces.length} word pieces\n`);
   });
   return command.addCommand(emoji).addCommand(vocabulary);

@@ -1,4 +1,6 @@
 import type { Tensor } from '@tensorflow/tfjs-core';
+import { bytesOf } from '../io/readFile.js';
+import type { LazyTensor } from '../io/tensor.js';
 
 /** Element types that cross the engine's border. `bool` is held in a Uint8Array of zeros and ones. */
 export type DataType = 'float32' | 'int32' | 'bool';
@@ -81,6 +83,11 @@ export interface Engine {
   /** A tensor of zeros, or of the given values, which it may keep as its storage. */
   tensor(shape: readonly number[], values?: Float32Array): DeviceTensor;
   dispose(): Promise<void>;
+}
+
+/** A tensor on an engine as checkpoints hold it: downloaded when it is read. */
+export function lazyTensor(tensor: DeviceTensor): LazyTensor {
+  return { shape: tensor.shape, dtype: 'F32', read: () => bytesOf(tensor.read()) };
 }
 
 /** The values of named tensors: the storage itself on the onnx engine, downloaded copies on the tfjs engine. */

@@ -56,12 +56,7 @@ class WrongBytes extends UserError {}
 async function receiveAll(file: RemoteFile, handle: FileHandle, options: TransferOptions): Promise<void> {
   const received = new ReceivedBytes(file, handle);
   await received.resume();
-  let furthest = received.size;
-  const progress = () => {
-    furthest = Math.max(furthest, received.size);
-    return furthest;
-  };
-  await withRetries({ ...options, progress }, async () => {
+  await withRetries({ ...options, progress: () => received.size }, async () => {
     // An empty file, or one whose process ended between the last byte and the check.
     if (received.size < file.size) await receive(file, received, options);
   });

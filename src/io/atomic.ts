@@ -38,6 +38,11 @@ export function writeFileAtomic(path: string, write: (append: Append) => void): 
   syncDirectory(dirname(path));
 }
 
+/** Writes a file of text, with a line feed at its end, as `writeFileAtomic` does. */
+export function writeText(path: string, text: string): void {
+  writeFileAtomic(path, (append) => append(`${text}\n`));
+}
+
 /**
  * Writes a directory so that its name always holds all of it: `write` fills a temporary sibling, which is then
  * renamed. A directory of that name is replaced. When `write` throws, nothing changes.

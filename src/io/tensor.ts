@@ -1,3 +1,4 @@
+import { UserError } from '../errors.js';
 import { sizeOf } from '../shape.js';
 import { bfloat16ToFloat32, float16ToFloat32, float32ToFloat16 } from './half.js';
 import { bytesOf } from './readFile.js';
@@ -55,6 +56,11 @@ export function isHalf(dtype: Dtype): boolean {
   return dtype === 'F16' || dtype === 'BF16';
 }
 
+/** Whether values of this type are weights: float32, or halves that become it. */
+export function isFloat(dtype: Dtype): boolean {
+  return dtype === 'F32' || isHalf(dtype);
+}
+
 /** The values of a tensor; F16 and BF16 widened to float32, which is exact. */
 export function readValues(tensor: LazyTensor): TensorData {
   const { dtype } = tensor;
@@ -90,10 +96,11 @@ export function readValues(tensor: LazyTensor): TensorData {
 /**
  * A float tensor in another precision, read and rounded when it is asked for; integers stay as they are.
  *
- * @throws RangeError while reading, for finite values that half precision can't hold
+ * @param where what is cast, for error messages
+ * @throws UserError while reading, for finite values that half precision can't hold
  */
-export function castFloats(tensor: LazyTensor, dtype: 'F32' | 'F16'): LazyTensor {
-  if (tensor.dtype === dtype || !['F32', 'F16', 'BF16'].includes(tensor.dtype)) return tensor;
+export function castFloats(tensor: LazyTensor, dtype: 'F32' | 'F16', where: string): LazyTensor {
+  if (tensor.dtype === dtype || !isFloat(tensor.dtype)) return tensor;
   return {
     shape: tensor.shape,
     dtype,
@@ -103,7 +110,9 @@ export function castFloats(tensor: LazyTensor, dtype: 'F32' | 'F16'): LazyTensor
       const halves = new Uint16Array(values.length);
       float32ToFloat16(values, halves);
       const lost = halves.findIndex((half, i) => (half & 0x7fff) === 0x7c00 && Number.isFinite(values[i]));
-      if (lost !== -1) throw new RangeError(`${values[lost]} is too large for half precision`);
+      if (lost !== -1) {
+        throw new UserError(`${where}: ${values[lost]} is too large for half precision: keep its precision`);
+      }
       return bytesOf(halves);
     },
   };

@@ -1,5 +1,5 @@
 import { floats, requireTensor } from '../checkpoint/floats.js';
-import { fromHuggingFaceConfig, isHuggingFaceConfig } from '../checkpoint/huggingfaceConfig.js';
+import { parseAnyConfig } from '../checkpoint/huggingfaceConfig.js';
 import { openCheckpoint } from '../checkpoint/open.js';
 import { isSquareGrid, resizePositionalEmbedding } from '../checkpoint/positionalEmbedding.js';
 import type { Engine } from '../engine/engine.js';
@@ -138,9 +138,7 @@ function isOtherGrid(tensors: LazyTensors, name: string, [rows, width]: readonly
 
 /** A config by name or file, Hugging Face's form too. */
 export function namedConfig(nameOrPath: string): ModelConfig {
-  if (nameOrPath.endsWith('.json')) {
-    const content = readConfigFile(nameOrPath);
-    if (isHuggingFaceConfig(content)) return fromHuggingFaceConfig(content, nameOrPath);
-  }
-  return loadModelConfig(nameOrPath);
+  return nameOrPath.endsWith('.json')
+    ? parseAnyConfig(readConfigFile(nameOrPath), nameOrPath)
+    : loadModelConfig(nameOrPath);
 }

@@ -1,6 +1,13 @@
 import type { Tensor } from '@tensorflow/tfjs-core';
-import type { DeviceTensor, Engine, HostTensor, Program, Signature, TensorSpec } from '../engine/engine.js';
-import { bytesOf } from '../io/readFile.js';
+import {
+  type DeviceTensor,
+  type Engine,
+  type HostTensor,
+  lazyTensor,
+  type Program,
+  type Signature,
+  type TensorSpec,
+} from '../engine/engine.js';
 import { type LazyTensor, tensorOf } from '../io/tensor.js';
 import { sizeOf } from '../shape.js';
 import { encodeText } from './bert.js';
@@ -74,7 +81,7 @@ export class Model {
               weight.shape,
               BigInt64Array.from(weight.read(), (count) => BigInt(count)),
             )
-          : { shape: weight.shape, dtype: 'F32', read: () => bytesOf(weight.read()) },
+          : lazyTensor(weight),
       ]),
     );
   }

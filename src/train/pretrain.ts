@@ -9,13 +9,12 @@ import { UserError } from '../errors.js';
 import { encodeImages } from '../eval/encode.js';
 import type { Reporter } from '../io/terminal.js';
 import { loadModelConfig, requireFit } from '../model/config.js';
-import { initializationTable, initializeTower } from '../model/initialize.js';
 import { allocateModel, createModel, readWeightsInto } from '../model/load.js';
 import type { Model } from '../model/model.js';
 import { Tokenizer } from '../text/tokenizer.js';
 import { logLine } from './logLine.js';
-import { changedFactors, openForeignRun } from './resume.js';
 import { type Position, RunDirectory, type StepMetrics } from './runDirectory.js';
+import { changedFactors, initializeTowers, openOrigin, requireOneStart } from './start.js';
 import { createTrainer, type Trainer } from './trainer.js';
 
 export interface PretrainOptions {
@@ -38,17 +37,15 @@ export async function pretrain(
   options: PretrainOptions,
 ): Promise<string | undefined> {
   const { reporter } = options;
-  if (options.stages.every((stage) => settingsOf(config, stage).epochs === 0)) {
-    throw new UserError('nothing to train: epochs is 0 in every stage');
-  }
+  const running = options.stages.filter((stage) => settingsOf(config, stage).epochs > 0);
+  if (running.length === 0) throw new UserError('nothing to train: epochs is 0 in every stage');
   const dataset = openDataset(config.data, config.split, reporter.line);
   reporter.line(`${config.data} ${config.split}: ${dataset.pairCount} pairs, ${dataset.imageCount} images`);
   const tokenizer = Tokenizer.fromFile(config.vocabulary ?? join(config.data, 'vocab.txt'));
   const modelConfig = loadModelConfig(config.model, { vocabSize: tokenizer.vocabularySize });
   requireFit(tokenizer, modelConfig, config.contextLength);
   requireOneStart(config);
-  const origin = config.resume === undefined ? undefined : openForeignRun(config.resume);
-  if (origin !== undefined) requireStage(origin.position.stage, config, options.stages);
+  const origin = config.resume === undefined ? undefined : openOrigin(config.resume, running);
   const run = new RunDirectory(config.output, origin);
   const outcome = outcomeSettings(config);
   run.check(outcome);
@@ -71,34 +68,6 @@ export async function pretrain(
     dataset.close();
   }
   return run.model;
-}
-
-/** What a run starts from is said once. @throws UserError for two of weights, init and resume */
-function requireOneStart({ weights, resume, init }: PretrainConfig): void {
-  const given = Object.entries({ weights, resume, init: init.vision ?? init.text })
-    .filter(([, value]) => value !== undefined)
-    .map(([name]) => `'${name}'`);
-  if (given.length > 1) {
-    throw new UserError(`${given.join(' and ')} each say what to start from: give one of them`);
-  }
-}
-
-/** @throws UserError unless the stage of a checkpoint to resume is one that runs */
-function requireStage(stage: 1 | 2, config: PretrainConfig, stages: readonly (1 | 2)[]): void {
-  if (stages.includes(stage) && settingsOf(config, stage).epochs > 0) return;
-  throw new UserError(
-    `${config.resume} was written in stage ${stage}, which does not run: run it with --stage ${stage} and ` +
-      `stage${stage}.epochs above 0, or give it as 'weights'`,
-  );
-}
-
-/** Puts weights that were trained elsewhere into the towers of a new model, and says what became of them. */
-function initializeTowers(model: Model, { init }: PretrainConfig, reporter: Reporter): void {
-  for (const tower of ['vision', 'text'] as const) {
-    const file = init[tower];
-    if (file === undefined) continue;
-    for (const line of initializationTable(initializeTower(model, tower, file))) reporter.line(line);
-  }
 }
 
 /** Bytes of cached image features above which a locked tower computes them anew in every step. */

@@ -1,9 +1,14 @@
 import { floats, requireTensor } from '../checkpoint/floats.js';
 import { momentTensors, type OptimizerState, type TrainingState } from '../checkpoint/trainingState.js';
-import { type DeviceTensor, type HostTensor, type Moments, type Program, readAll } from '../engine/engine.js';
+import {
+  type DeviceTensor,
+  type HostTensor,
+  lazyTensor,
+  type Moments,
+  type Program,
+  readAll,
+} from '../engine/engine.js';
 import { UserError } from '../errors.js';
-import { bytesOf } from '../io/readFile.js';
-import type { LazyTensor } from '../io/tensor.js';
 import { type DropoutSite, textDropoutSites } from '../model/bert.js';
 import { assertVariance } from '../model/image.js';
 import { assertLength, assertTexts, type Model } from '../model/model.js';
@@ -134,11 +139,6 @@ export class Trainer {
 
   /** AdamW's memory as a checkpoint holds it. */
   get optimizerState(): OptimizerState {
-    const lazy = (tensor: DeviceTensor): LazyTensor => ({
-      shape: tensor.shape,
-      dtype: 'F32',
-      read: () => bytesOf(tensor.read()),
-    });
     const { weightDecay, beta1, beta2, epsilon } = this.options;
     return {
       step: this.updateCount,
@@ -150,7 +150,7 @@ export class Trainer {
       moments: new Map(
         [...this.moments].map(([name, { first, second }]) => [
           name,
-          { first: lazy(first), second: lazy(second) },
+          { first: lazyTensor(first), second: lazyTensor(second) },
         ]),
       ),
     };

@@ -2,6 +2,7 @@ import type { TensorInfo } from '@tensorflow/tfjs-core';
 import type { Graph } from '../graph.js';
 import type { RecorderKernel } from './kernel.js';
 import { product } from './matrix.js';
+import { reshapeTo } from './shapes.js';
 
 interface Geometry {
   stride: number;
@@ -71,7 +72,7 @@ const weightGradient: RecorderKernel = (graph, { inputs: { x, dy }, attrs }) => 
   const sumsProducts = outputs * inputs < (outputs + inputs) * pixels;
   const channelsFirst = (image: TensorInfo) => (sumsProducts ? image : exchanged(graph, image));
   const flat = (image: TensorInfo, channels: number) =>
-    reshape(graph, image, sumsProducts ? [batch, channels, pixels] : [channels, batch * pixels]);
+    reshapeTo(graph, image, sumsProducts ? [batch, channels, pixels] : [channels, batch * pixels]);
   const image = padded(graph, channelsFirst(x), padding);
   const gradient = flat(channelsFirst(dy), outputs);
   const places: TensorInfo[] = [];
@@ -82,14 +83,14 @@ const weightGradient: RecorderKernel = (graph, { inputs: { x, dy }, attrs }) => 
       const sum = sumsProducts
         ? graph.emit('ReduceSum', [products, graph.integers(0)], [outputs, inputs], x.dtype, { keepdims: 0 })
         : products;
-      places.push(reshape(graph, sum, [outputs, inputs, 1]));
+      places.push(reshapeTo(graph, sum, [outputs, inputs, 1]));
     }
   }
   const all =
     places.length === 1
       ? places[0]
       : graph.emit('Concat', places, [outputs, inputs, rows * columns], x.dtype, { axis: 2 });
-  return reshape(graph, all, shape);
+  return reshapeTo(graph, all, shape);
 };
 
 const averagePooling: RecorderKernel = (graph, { inputs: { x }, attrs }) => {
@@ -115,10 +116,6 @@ const repeatPixels: RecorderKernel = (graph, { inputs: { x }, attrs }) => {
 
 /** ONNX lists the padding of all beginnings, then of all ends. */
 const around = (padding: number) => [padding, padding, padding, padding];
-
-function reshape(graph: Graph, x: TensorInfo, shape: number[]): TensorInfo {
-  return graph.emit('Reshape', [x, graph.reshapeVector(shape)], shape, x.dtype, { allowzero: 1 });
-}
 
 /** The first two axes, batch and channels or output and input, exchanged. */
 function exchanged(graph: Graph, x: TensorInfo): TensorInfo {

@@ -1,12 +1,16 @@
 import { backend_util, type DataType, slice_util, type TensorInfo, util } from '@tensorflow/tfjs-core';
+import type { Graph } from '../graph.js';
 import type { RecorderKernel } from './kernel.js';
 
-const reshape: RecorderKernel = (graph, { inputs: { x }, attrs }) => {
-  const shape = util.inferFromImplicitShape(attrs.shape as number[], util.sizeFromShape(x.shape));
+const reshape: RecorderKernel = (graph, { inputs: { x }, attrs }) =>
+  reshapeTo(graph, x, util.inferFromImplicitShape(attrs.shape as number[], util.sizeFromShape(x.shape)));
+
+/** Gives a tensor another shape; the same tensor where it already has it. */
+export function reshapeTo(graph: Graph, x: TensorInfo, shape: number[]): TensorInfo {
   if (shape.join() === x.shape.join()) return x;
   // A zero is a length, not ONNX's mark for one that is copied.
   return graph.emit('Reshape', [x, graph.reshapeVector(shape)], shape, x.dtype, { allowzero: 1 });
-};
+}
 
 const expandDims: RecorderKernel = (graph, { inputs: { input: x }, attrs }) => {
   const dim = attrs.dim as number;
