@@ -5,7 +5,17 @@ import { createTrainer, loadModel, type Model, type TrainingBatch } from '../src
 import { readSafetensors, type StoredTensor } from '../src/io/safetensors.js';
 import { isBuffer, isCounter, isVisionParameter } from '../src/model/parameters.js';
 import { isDecayed } from '../src/train/adamw.js';
-import { bytesOf, fixture, maxDifference, readJson, relativeL2, trainerDefaults } from './support.js';
+import {
+  batchOf,
+  bytesOf,
+  fixture,
+  maxDifference,
+  type ReferenceSettings,
+  readJson,
+  relativeL2,
+  trainerDefaults,
+  trainerOptions,
+} from './support.js';
 
 /** How far optimizer steps may end from the figures. */
 interface Tolerance {
@@ -41,14 +51,7 @@ interface Golden {
   after: ReadonlyMap<string, StoredTensor>;
 }
 
-interface AdamWRun {
-  lr: number;
-  wd: number;
-  warmup: number;
-  total_steps: number;
-  beta1: number;
-  beta2: number;
-  eps: number;
+interface AdamWRun extends ReferenceSettings {
   steps: number;
   freeze_vision: boolean;
   no_decay: string[];
@@ -73,12 +76,6 @@ function readGolden(name: string): Golden {
     ),
     after: readSafetensors(file(`after_steps${suffix}.safetensors`)),
   };
-}
-
-function batchOf(image: StoredTensor, text: StoredTensor): Required<Omit<TrainingBatch, 'imageFeatures'>> {
-  const [n, length] = text.shape;
-  const ids = Int32Array.from(text.data as BigInt64Array, Number);
-  return { pixels: image.data as Float32Array, ids, n, length };
 }
 
 const largest = (numbers: Float32Array) => numbers.reduce((max, x) => Math.max(max, Math.abs(x)), 0);
@@ -113,17 +110,7 @@ async function checkFeatures(model: Model, { io }: Golden): Promise<void> {
 
 async function checkTraining(model: Model, golden: Golden): Promise<void> {
   const { io, gradients: expected, adamw, batches, after, tolerance } = golden;
-  const trainer = await createTrainer(model, {
-    ...trainerDefaults,
-    learningRate: adamw.lr,
-    warmupSteps: adamw.warmup,
-    totalSteps: adamw.total_steps,
-    weightDecay: adamw.wd,
-    beta1: adamw.beta1,
-    beta2: adamw.beta2,
-    epsilon: adamw.eps,
-    freezeVision: adamw.freeze_vision,
-  });
+  const trainer = await createTrainer(model, { ...trainerOptions(adamw), freezeVision: adamw.freeze_vision });
 
   const { loss, gradients } = await trainer.lossAndGradients(batchOf(io.get('image')!, io.get('text')!));
   assert.ok(Math.abs(loss - values(io, 'loss_train')[0]) < 1e-5);

@@ -112,6 +112,7 @@ function assertRestored(model: Model, names: readonly string[]): void {
     const ours = castFloats(
       tensorOf(shape, model.weights.get(name)!.read()),
       expected.dtype as 'F32' | 'F16',
+      name,
     );
     assert.deepEqual([...shape], [...expected.shape], name);
     assert.deepEqual(bytesOf(ours.read()), bytesOf(expected.read()), name);

@@ -9,6 +9,7 @@ import type { Engine } from '../src/engine/engine.js';
 import { OnnxEngine } from '../src/engine/onnx/engine.js';
 import { TfjsEngine } from '../src/engine/tfjs/engine.js';
 import { packageRoot } from '../src/io/packageRoot.js';
+import type { StoredTensor } from '../src/io/safetensors.js';
 import type { LazyTensors } from '../src/io/tensor.js';
 import { loadModelConfig, type ModelConfig, type ResNetConfig } from '../src/model/config.js';
 import { createModel } from '../src/model/load.js';
@@ -136,6 +137,38 @@ export const trainerDefaults: TrainerOptions = {
   dropout: false,
   seed: 7,
 };
+
+/** AdamW's settings and the schedule of a run of the Python reference, by its names. */
+export interface ReferenceSettings {
+  lr: number;
+  wd: number;
+  warmup: number;
+  total_steps: number;
+  beta1: number;
+  beta2: number;
+  eps: number;
+}
+
+/** The same for our trainer, without dropout. */
+export function trainerOptions(run: ReferenceSettings): TrainerOptions {
+  return {
+    ...trainerDefaults,
+    learningRate: run.lr,
+    warmupSteps: run.warmup,
+    totalSteps: run.total_steps,
+    weightDecay: run.wd,
+    beta1: run.beta1,
+    beta2: run.beta2,
+    epsilon: run.eps,
+  };
+}
+
+/** A batch from arrays as the Python reference stores them: image float32, text int64 [n, length]. */
+export function batchOf(image: StoredTensor, text: StoredTensor) {
+  const [n, length] = text.shape;
+  const ids = Int32Array.from(text.data as BigInt64Array, Number);
+  return { pixels: image.data as Float32Array, ids, n, length } satisfies TrainingBatch;
+}
 
 /** Wraps a registered function of TensorFlow.js so that its calls are noted. */
 export function noteCalls<K extends string>(

@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { brotliDecompressSync } from 'node:zlib';
-import { fixture, readJson, temporaryDirectory } from './support.js';
+import { fixture, type ReferenceSettings, readJson, temporaryDirectory } from './support.js';
 
 const folder = temporaryDirectory();
 const sizes = readJson<Record<string, number>>(fixture('torch', 'files.json'));
@@ -31,14 +31,7 @@ export function torchFixture(name: string): string {
 }
 
 /** Training runs of the reference, as runs.json has them. */
-export interface ReferenceRun {
-  lr: number;
-  wd: number;
-  warmup: number;
-  total_steps: number;
-  beta1: number;
-  beta2: number;
-  eps: number;
+export interface ReferenceRun extends ReferenceSettings {
   /** learning rates of the three steps before the checkpoint */
   taken_lrs: number[];
   /** of the two steps after it */

@@ -12,7 +12,7 @@ import { openSafetensors, readSafetensors, type StoredTensor } from '../src/io/s
 import { loadModel } from '../src/model/load.js';
 import { isVisionParameter } from '../src/model/parameters.js';
 import { createTrainer, type Trainer, type TrainingBatch } from '../src/train/trainer.js';
-import { bytesOf, maxDifference, temporaryDirectory, trainerDefaults } from './support.js';
+import { batchOf, bytesOf, maxDifference, temporaryDirectory, trainerOptions } from './support.js';
 import { referenceRuns, torchFixture } from './torchFixtures.js';
 
 const folder = temporaryDirectory();
@@ -26,19 +26,8 @@ const tolerance = { loss: 1e-5, weights: 2e-5 };
 type Kind = 'vit' | 'rn';
 
 async function trainerOf(file: string, kind: Kind, freezeVision = false): Promise<Trainer> {
-  const { lr, wd, warmup, total_steps: totalSteps, beta1, beta2, eps } = referenceRuns[kind];
   const model = await loadModel(torchFixture(file), { config: torchFixture(`config-${kind}.json`) });
-  return createTrainer(model, {
-    ...trainerDefaults,
-    learningRate: lr,
-    warmupSteps: warmup,
-    totalSteps,
-    weightDecay: wd,
-    beta1,
-    beta2,
-    epsilon: eps,
-    freezeVision,
-  });
+  return createTrainer(model, { ...trainerOptions(referenceRuns[kind]), freezeVision });
 }
 
 async function disposeOf(trainer: Trainer): Promise<void> {
@@ -49,10 +38,7 @@ async function disposeOf(trainer: Trainer): Promise<void> {
 const trainingOf = (file: string): TrainingState => openCheckpoint(torchFixture(file)).training()!;
 
 function batch(data: ReadonlyMap<string, StoredTensor>, step: number): TrainingBatch {
-  const text = data.get(`text.${step}`)!;
-  const [n, length] = text.shape;
-  const ids = Int32Array.from(text.data as BigInt64Array, Number);
-  return { pixels: data.get(`image.${step}`)!.data as Float32Array, ids, n, length };
+  return batchOf(data.get(`image.${step}`)!, data.get(`text.${step}`)!);
 }
 
 function assertSameState(actual: OptimizerState, expected: OptimizerState): void {
