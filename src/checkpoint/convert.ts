@@ -4,7 +4,7 @@ import { UserError } from '../errors.js';
 import { writeDirectoryAtomic, writeText } from '../io/atomic.js';
 import { writeSafetensors } from '../io/safetensors.js';
 import { castFloats, isHalf, type LazyTensors } from '../io/tensor.js';
-import { isResNet, type ModelConfig } from '../model/config.js';
+import { isResNet, type ModelConfig, requireVocabularyFit } from '../model/config.js';
 import { namedConfig, requireParameters } from '../model/load.js';
 import { Tokenizer } from '../text/tokenizer.js';
 import { checkpointFiles, writeCheckpoint } from './directory.js';
@@ -74,12 +74,10 @@ export function convertCheckpoint(from: string, out: string, options: ConvertOpt
 }
 
 /** @throws UserError for a vocabulary that the model's embeddings are too few for */
-function readVocabulary(path: string, { vocab_size: size }: ModelConfig): readonly string[] {
+function readVocabulary(path: string, config: ModelConfig): readonly string[] {
   const { vocabulary } = Tokenizer.fromFile(path);
-  if (vocabulary.length <= size) return vocabulary;
-  throw new UserError(
-    `${path} has ${vocabulary.length} word pieces, but the model embeds ${size}: it is another model's vocabulary`,
-  );
+  requireVocabularyFit(vocabulary.length, config, path);
+  return vocabulary;
 }
 
 /** Writes the folder from which transformers' ChineseCLIPModel and ChineseCLIPProcessor load. */

@@ -42,3 +42,8 @@ export function readJson(path: string, maxBytes: number = MAX_BYTES): unknown {
     throw new UserError(`${path} is missing or damaged: ${messageOf(error)}`);
   }
 }
+
+/** Whether a value that was parsed is an object with named fields: no list, and not null. */
+export function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

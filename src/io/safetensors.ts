@@ -1,7 +1,7 @@
 import { messageOf, UserError } from '../errors.js';
 import { isCount, isShape, sizeOf } from '../shape.js';
 import { writeFileAtomic } from './atomic.js';
-import { parseJson } from './json.js';
+import { isRecord, parseJson } from './json.js';
 import { MAX_TRANSFER_BYTES, RangedFile } from './readFile.js';
 import {
   byteLengthOf,
@@ -161,9 +161,9 @@ function readHeader(file: RangedFile): SafetensorsHeader {
   } catch (error) {
     throw new UserError(`${path}: no safetensors file (its header is no JSON: ${messageOf(error)})`);
   }
-  if (!isObject(header)) throw new UserError(`${path}: no safetensors file (its header is no JSON object)`);
+  if (!isRecord(header)) throw new UserError(`${path}: no safetensors file (its header is no JSON object)`);
   const { __metadata__: metadata = {}, ...rest } = header;
-  if (!isObject(metadata) || Object.values(metadata).some((value) => typeof value !== 'string')) {
+  if (!isRecord(metadata) || Object.values(metadata).some((value) => typeof value !== 'string')) {
     throw new UserError(`${path}: expected "__metadata__" to hold strings only`);
   }
   const tensors = Object.entries(rest).map(([name, entry]) => parseEntry(name, entry, path));
@@ -176,7 +176,7 @@ function parseEntry(name: string, entry: unknown, path: string): TensorEntry {
   const where = `${path}: tensor "${name.slice(0, 200)}"`;
   if (name.length > MAX_NAME_LENGTH)
     throw new UserError(`${where} … has a name of ${name.length} characters`);
-  if (!isObject(entry)) throw new UserError(`${where}: its header entry is no object`);
+  if (!isRecord(entry)) throw new UserError(`${where}: its header entry is no object`);
   const { dtype, shape, data_offsets: offsets } = entry;
   if (typeof dtype !== 'string' || !Object.hasOwn(elementBytes, dtype)) {
     const found = JSON.stringify(dtype ?? null).slice(0, 100);
@@ -215,8 +215,4 @@ function requireCovered(tensors: readonly TensorEntry[], dataBytes: number, path
 
 function isCountList(value: unknown): value is number[] {
   return Array.isArray(value) && value.every(isCount);
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -4,7 +4,7 @@ import { parse } from 'yaml';
 import { z } from 'zod';
 import { explainIssues } from '../config/explain.js';
 import { messageOf, UserError } from '../errors.js';
-import { parseJson } from '../io/json.js';
+import { isRecord, parseJson } from '../io/json.js';
 import { packageRoot } from '../io/packageRoot.js';
 import { RangedFile } from '../io/readFile.js';
 
@@ -141,13 +141,23 @@ export function requireFit(
   config: ModelConfig,
   contextLength: number,
 ): void {
-  const { vocab_size: pieces, text_max_position_embeddings: positions } = config;
-  if (tokenizer.vocabularySize > pieces) {
-    throw new UserError(`the vocabulary has ${tokenizer.vocabularySize} pieces, the model only ${pieces}`);
-  }
+  requireVocabularyFit(tokenizer.vocabularySize, config, 'the vocabulary');
+  const { text_max_position_embeddings: positions } = config;
   if (contextLength > positions) {
     throw new UserError(`contextLength ${contextLength} exceeds the model's ${positions} positions`);
   }
+}
+
+/** @throws UserError naming the vocabulary, where it has more word pieces than the model embeds */
+export function requireVocabularyFit(
+  size: number,
+  { vocab_size: embedded }: ModelConfig,
+  source: string,
+): void {
+  if (size <= embedded) return;
+  throw new UserError(
+    `${source} has ${size} word pieces, but the model embeds ${embedded}: it is another model's vocabulary`,
+  );
 }
 
 function composeTowers(vision: string, text: string, source: string): ModelConfig {
@@ -186,10 +196,6 @@ export function readConfigFile(path: string): unknown {
 
 function isTowers(content: unknown): content is { vision: string; text: string } {
   return isRecord(content) && 'vision' in content && 'text' in content;
-}
-
-function isRecord(content: unknown): content is Record<string, unknown> {
-  return typeof content === 'object' && content !== null;
 }
 
 /** The reference's RN50.json has its list of layers as text, "[3,4,6,3]". */

@@ -1,11 +1,13 @@
 import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { parse, stringify } from 'yaml';
 import { z } from 'zod';
 import { checkpointFiles, readState } from '../checkpoint/directory.js';
 import { isDirectory } from '../checkpoint/files.js';
 import { messageOf, UserError } from '../errors.js';
 import { writeFileAtomic } from '../io/atomic.js';
+import { isRecord } from '../io/json.js';
 import type { StepResult } from './trainer.js';
 
 /** Where a run stands: in which stage, and how many of its optimizer steps are taken. */
@@ -177,10 +179,6 @@ function firstDifference(before: unknown, after: unknown, path: string[] = []): 
     }
     return undefined;
   }
-  if (before === after) return undefined;
+  if (isDeepStrictEqual(before, after)) return undefined;
   return `${path.join('.')} (${JSON.stringify(before)} there, ${JSON.stringify(after)} now)`;
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null;
 }
