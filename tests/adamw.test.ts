@@ -5,8 +5,9 @@ import { test } from 'node:test';
 import loadWabt from 'wabt';
 import { adamwModule, updateAdamW } from '../src/engine/onnx/adamw.js';
 import { packageRoot } from '../src/io/packageRoot.js';
+import { loadModelConfig } from '../src/model/config.js';
 import { Random } from '../src/random.js';
-import { adamwFactors, isDecayed } from '../src/train/adamw.js';
+import { adamwFactors, defaultAdamW, isDecayed } from '../src/train/adamw.js';
 
 test('the module in adamw.ts is what adamw.wat assembles to', async () => {
   const wabt = await loadWabt();
@@ -41,6 +42,12 @@ test('updates match the definition, whatever the length', () => {
     // What lies behind the array's end belongs to somebody else.
     for (let i = length; i < length + 3; i++) assert.equal(weight[i], before[0][i]);
   }
+});
+
+test('the defaults are those of the reference for the kind of image tower', () => {
+  const shared = { weightDecay: 0.2, beta1: 0.9 };
+  assert.deepEqual(defaultAdamW(loadModelConfig('RN50')), { ...shared, beta2: 0.999, epsilon: 1e-8 });
+  assert.deepEqual(defaultAdamW(loadModelConfig('ViT-H-14')), { ...shared, beta2: 0.98, epsilon: 1e-6 });
 });
 
 test('norms, biases and the temperature are not decayed; everything else is', () => {

@@ -11,8 +11,17 @@ const stageSchema = z.strictObject({
   warmupSteps: z.number().int().min(0).default(500).describe('steps of linear warm-up'),
   weightDecay: z.number().min(0).default(0.2).describe("AdamW's decoupled weight decay"),
   beta1: z.number().min(0).lt(1).default(0.9).describe("AdamW's decay of the mean gradient"),
-  beta2: z.number().min(0).lt(1).default(0.98).describe("AdamW's decay of the mean squared gradient"),
-  epsilon: z.number().positive().default(1e-6).describe("AdamW's term against division by zero"),
+  beta2: z
+    .number()
+    .min(0)
+    .lt(1)
+    .optional()
+    .describe("AdamW's decay of the mean squared gradient; by default 0.98, for a ResNet 0.999"),
+  epsilon: z
+    .number()
+    .positive()
+    .optional()
+    .describe("AdamW's term against division by zero; by default 1e-6, for a ResNet 1e-8"),
   dropout: z.boolean().default(true).describe("text dropout at the model config's rates"),
 });
 

@@ -1,10 +1,19 @@
 import type { AdamWFactors } from '../engine/engine.js';
+import { isResNet, type ModelConfig } from '../model/config.js';
 
 export interface AdamWOptions {
   weightDecay: number;
   beta1: number;
   beta2: number;
   epsilon: number;
+}
+
+/** The reference's defaults, which differ between the kinds of image tower. */
+export function defaultAdamW(config: ModelConfig): AdamWOptions {
+  const shared = { weightDecay: 0.2, beta1: 0.9 };
+  return isResNet(config)
+    ? { ...shared, beta2: 0.999, epsilon: 1e-8 }
+    : { ...shared, beta2: 0.98, epsilon: 1e-6 };
 }
 
 /** The reference's parameter groups: norms, biases and the temperature are not decayed; all else is. */

@@ -8,10 +8,11 @@ import { createEngine } from '../engine/select.js';
 import { UserError } from '../errors.js';
 import { encodeImages } from '../eval/encode.js';
 import type { Reporter } from '../io/terminal.js';
-import { loadModelConfig, requireFit } from '../model/config.js';
+import { loadModelConfig, type ModelConfig, requireFit } from '../model/config.js';
 import { allocateModel, createModel, readWeightsInto } from '../model/load.js';
 import type { Model } from '../model/model.js';
 import { Tokenizer } from '../text/tokenizer.js';
+import { defaultAdamW } from './adamw.js';
 import { logLine } from './logLine.js';
 import { type Position, RunDirectory, type StepMetrics } from './runDirectory.js';
 import { changedFactors, initializeTowers, openOrigin, requireOneStart } from './start.js';
@@ -47,7 +48,7 @@ export async function pretrain(
   requireOneStart(config);
   const origin = config.resume === undefined ? undefined : openOrigin(config.resume, running);
   const run = new RunDirectory(config.output, origin);
-  const outcome = outcomeSettings(config);
+  const outcome = outcomeSettings(withAdamW(config, modelConfig));
   run.check(outcome);
   const engine = await createEngine(config.engine, config.provider, reporter.line);
   const start = run.latest()?.path ?? config.weights;
@@ -83,6 +84,16 @@ interface StageContext extends PretrainOptions {
   model: Model;
   tokenizer: Tokenizer;
   run: RunDirectory;
+}
+
+/** What AdamW's settings leave open follows the model. */
+function withAdamW(config: PretrainConfig, modelConfig: ModelConfig): PretrainConfig {
+  const defaults = defaultAdamW(modelConfig);
+  return {
+    ...config,
+    stage1: { ...defaults, ...config.stage1 },
+    stage2: { ...defaults, ...config.stage2 },
+  };
 }
 
 function settingsOf(config: PretrainConfig, stage: 1 | 2): StageConfig {
@@ -152,7 +163,7 @@ async function runStage(stage: 1 | 2, context: StageContext): Promise<boolean> {
     if (resumed !== undefined) {
       const training = openCheckpoint(resumed.path).training();
       trainer.restore(training, resumed.path);
-      const changes = changedFactors(training, settings);
+      const changes = changedFactors(training, trainer.options);
       if (changes.length > 0) reporter.line(`AdamW goes on with ${changes.join(', ')}`);
       reporter.line(
         `resuming stage ${stage} after step ${trainer.stepCount} of ${totalSteps}: ${resumed.path}`,

@@ -14,7 +14,7 @@ import { assertVariance } from '../model/image.js';
 import { assertLength, assertTexts, type Model } from '../model/model.js';
 import { isBuffer, isVisionParameter } from '../model/parameters.js';
 import { sizeOf } from '../shape.js';
-import { type AdamWOptions, adamwFactors } from './adamw.js';
+import { type AdamWOptions, adamwFactors, defaultAdamW } from './adamw.js';
 import { dropoutFactors } from './dropout.js';
 import { gradientName, trainingFunction, updateName } from './gradients.js';
 import { learningRateAt, type Schedule } from './schedule.js';
@@ -28,12 +28,7 @@ export interface TrainerOptions extends Schedule, AdamWOptions {
   seed: number;
 }
 
-/** The reference's hyper-parameters for ViT models. */
 const defaults = {
-  weightDecay: 0.2,
-  beta1: 0.9,
-  beta2: 0.98,
-  epsilon: 1e-6,
   freezeVision: false,
   dropout: true,
   seed: 0,
@@ -249,7 +244,7 @@ export class Trainer {
  * @throws RangeError for a hyper-parameter that is no number, or a dropout rate of 1 or more
  */
 export function createTrainer(model: Model, options: Schedule & Partial<TrainerOptions>): Promise<Trainer> {
-  const complete = { ...defaults, ...options };
+  const complete = { ...defaults, ...defaultAdamW(model.config), ...options };
   for (const name of [
     'learningRate',
     'warmupSteps',
