@@ -2,12 +2,24 @@ import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { openCheckpoint } from '../src/checkpoint/open.js';
 import { openTorchFile } from '../src/checkpoint/torch/read.js';
 import { UserError } from '../src/errors.js';
 import { readValues } from '../src/io/tensor.js';
 import { loadModel } from '../src/model/load.js';
 import { temporaryDirectory } from './support.js';
-import { dictionary, integer, named, pickleOf, storage, tensor, text, tuple, zip } from './torchBytes.js';
+import {
+  archive,
+  dictionary,
+  integer,
+  named,
+  pickleOf,
+  storage,
+  tensor,
+  text,
+  tuple,
+  zip,
+} from './torchBytes.js';
 import { torchFixture } from './torchFixtures.js';
 
 const folder = temporaryDirectory();
@@ -46,6 +58,27 @@ test('a model loads from a .pt file', async () => {
   const model = await loadModel(torchFixture('vit-train.pt'), { config });
   assert.equal(model.weights.size, 59);
   await model.dispose();
+});
+
+test('tensors in nested dictionaries are passed over, with their count and names', async () => {
+  const view = tensor(tuple(integer(2)), tuple(integer(1)));
+  const names = ['b', 'c', 'd', 'e'];
+  const nested = dictionary(...names.flatMap((name) => [text(name), view]));
+  const pickle = pickleOf(
+    dictionary(
+      ...[text('state_dict'), dictionary(text('a'), view)],
+      ...[text('average'), dictionary(text('model'), nested)],
+      ...[text('optimizer'), nested],
+    ),
+  );
+  const { tensors, notes } = openCheckpoint(write(archive(pickle)));
+  assert.deepEqual([...tensors.keys()], ['a']);
+  assert.equal(notes.length, 1);
+  assert.match(
+    notes[0],
+    /: 4 tensors in nested dictionaries are passed over: average\.model\.b, average\.model\.c, average\.model\.d, …$/,
+  );
+  assert.deepEqual(openCheckpoint(torchFixture('vit-train.pt')).notes, []);
 });
 
 test('views of a storage: offsets, transposed strides, repeated rows', () => {

@@ -37,7 +37,7 @@ export function convertCheckpoint(from: string, out: string, options: ConvertOpt
   const weights = inPrecision(checkpoint.tensors, options.dtype, checkpoint.path);
   const vocabularyFile = options.vocabulary ?? checkpoint.vocabulary;
   const training = checkpoint.training();
-  const notes: string[] = [];
+  const notes: string[] = [...checkpoint.notes];
   const note = (text: string) => notes.push(`${out}: ${text}`);
 
   if (options.to === 'pt') {

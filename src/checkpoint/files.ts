@@ -30,6 +30,8 @@ const indexSchema = z.object({ weight_map: z.record(z.string(), z.string()) });
 export interface FileContent {
   tensors: ReadonlyMap<string, LazyTensor>;
   training?: TrainingState;
+  /** names of tensors in dictionaries of a .pt that are not read */
+  passedOver?: string[];
 }
 
 /**

@@ -16,6 +16,8 @@ export interface Checkpoint {
   path: string;
   /** under the reference's names */
   tensors: LazyTensors;
+  /** what of the file is passed over, for the user to know */
+  notes: string[];
   /** vocab.txt or tokenizer.json beside the weights */
   vocabulary: string | undefined;
   /** the config beside the weights, or what their shapes tell. @throws UserError where neither says it */
@@ -34,11 +36,12 @@ export function openCheckpoint(location: string): Checkpoint {
   const path = weightsPath(location);
   const folder = dirname(path);
   requireFormat(folder);
-  const { tensors: found, training } = openWeights(path);
+  const { tensors: found, training, passedOver = [] } = openWeights(path);
   const tensors = isHuggingFace(found) ? fromHuggingFace(found, path) : found;
   return {
     path,
     tensors,
+    notes: passedOver.length === 0 ? [] : [describePassedOver(path, passedOver)],
     vocabulary: vocabularyIn(folder),
     config: () => {
       const file = fileIn(folder, checkpointFiles.config);
@@ -50,6 +53,12 @@ export function openCheckpoint(location: string): Checkpoint {
     },
     training: () => training ?? readTrainingState(folder),
   };
+}
+
+function describePassedOver(path: string, names: readonly string[]): string {
+  const some = names.slice(0, 3).map((name) => name.slice(0, 200));
+  const more = names.length > some.length ? ', …' : '';
+  return `${path}: ${names.length} tensors in nested dictionaries are passed over: ${some.join(', ')}${more}`;
 }
 
 /** The vocabulary that lies beside a checkpoint's weights. @throws UserError if there is none */

@@ -37,7 +37,8 @@ export async function loadModel(location: string, options: LoadOptions = {}): Pr
   const warn = options.warn ?? console.warn;
   const checkpoint = openCheckpoint(location);
   const config = options.config === undefined ? checkpoint.config() : namedConfig(options.config);
-  const { tensors, path } = checkpoint;
+  const { tensors, path, notes } = checkpoint;
+  for (const note of notes) warn(note);
   const parameters = requireParameters(tensors, path, config, { otherGrid: true });
   const engine = await createEngine(options.engine, options.provider, warn);
   return assemble(config, engine, ({ name, shape }) => fit(parameters, name, shape, path, warn));
@@ -55,7 +56,8 @@ export function allocateModel(config: ModelConfig, engine: Engine): Model {
 
 /** Replaces all weights of a model by those of a checkpoint. @throws UserError as `loadModel` */
 export function readWeightsInto(model: Model, location: string, warn: Warn = console.warn): void {
-  const { tensors, path } = openCheckpoint(location);
+  const { tensors, path, notes } = openCheckpoint(location);
+  for (const note of notes) warn(note);
   const parameters = requireParameters(tensors, path, model.config, { otherGrid: true });
   for (const [name, tensor] of model.weights) {
     tensor.write(fit(parameters, name, tensor.shape, path, warn));

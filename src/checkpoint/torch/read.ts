@@ -28,12 +28,14 @@ export function isTorchFile(path: string): boolean {
  * OpenAI publishes CLIP), by their path in it. Nothing in the file is executed, and tensors are read one by one from
  * their place when they are asked for.
  *
- * @returns also where training stood, if the file says so: {epoch, step, name, optimizer} as the reference saves it
+ * @returns also where training stood, if the file says so: {epoch, step, name, optimizer} as the reference saves it;
+ * and the names of the tensors that lie in other dictionaries, which are passed over
  * @throws UserError where the file is damaged, asks for a class that no checkpoint needs, or holds no tensors
  */
 export function openTorchFile(path: string): {
   tensors: Map<string, LazyTensor>;
   training: TrainingState | undefined;
+  passedOver: string[];
 } {
   const file = new RangedFile(path);
   const root = isZip(file) ? readTorchArchive(file) : readLegacyTorch(file);
@@ -55,7 +57,29 @@ export function openTorchFile(path: string): {
   }
   const training =
     root instanceof Map && stateDict instanceof Map ? readTrainingState(root, tensors, path) : undefined;
-  return { tensors, training };
+  const used = new Set<PickleValue>(found.values());
+  const passedOver = [...collectNested(root, path)].filter(([, tensor]) => !used.has(tensor));
+  return { tensors, training, passedOver: passedOver.map(([name]) => name) };
+}
+
+/** All tensors of a dictionary and those in it, but for the optimizer's, by their path. */
+function collectNested(root: PickleValue, path: string): Map<string, TorchTensor> {
+  const found = new Map<string, TorchTensor>();
+  const seen = new Set<PickleValue>();
+  let looked = 0;
+  const visit = (from: PickleValue, prefix: string): void => {
+    // A dictionary may hold itself.
+    if (!(from instanceof Map) || seen.has(from)) return;
+    seen.add(from);
+    for (const [name, value] of from) {
+      if (++looked > MAX_ENTRIES) throw new UserError(`${path} has more than ${MAX_ENTRIES} entries`);
+      if (typeof name !== 'string' || prefix.length + name.length > MAX_NAME_LENGTH) continue;
+      if (value instanceof TorchTensor) found.set(prefix + name, value);
+      else if (!(from === root && name === 'optimizer')) visit(value, `${prefix}${name}.`);
+    }
+  };
+  visit(root, '');
+  return found;
 }
 
 /** Tensors of a dictionary, or of a module with its submodules, which may occur more than once. */
