@@ -1,5 +1,7 @@
 /** Parts of PyTorch files, byte by byte, for tests of files that PyTorch would not write. */
 
+import { deflateRawSync } from 'node:zlib';
+
 /** Parts one after the other; opcodes are given as latin1 text. */
 export function bytes(...parts: readonly (string | Uint8Array)[]): Buffer {
   return Buffer.concat(parts.map((part) => (typeof part === 'string' ? Buffer.from(part, 'latin1') : part)));
@@ -120,7 +122,8 @@ export function zip(
   const directory: Uint8Array[] = [];
   let offset = 0;
   const list = Array.isArray(members) ? members : Object.entries(members);
-  for (const [name, data] of list) {
+  for (const [name, content] of list) {
+    const data = method === 8 ? deflateRawSync(content) : content;
     const title = Buffer.from(name);
     const local = Buffer.alloc(30);
     local.writeUInt32LE(0x04034b50, 0);
@@ -129,7 +132,7 @@ export function zip(
     central.writeUInt32LE(0x02014b50, 0);
     central.writeUInt16LE(method, 10);
     central.writeUInt32LE(data.length, 20);
-    central.writeUInt32LE(data.length, 24);
+    central.writeUInt32LE(content.length, 24);
     central.writeUInt16LE(title.length, 28);
     central.writeUInt32LE(offset, 42);
     parts.push(local, title, data);

@@ -60,6 +60,16 @@ test('a model loads from a .pt file', async () => {
   await model.dispose();
 });
 
+test('an archive that was deflated holds the same values', () => {
+  const view = tensor(tuple(integer(40)), tuple(integer(2)), integer(1));
+  const pickle = pickleOf(dictionary(text('weight'), view));
+  const data = new Uint8Array(Float32Array.from({ length: 80 }, (_, i) => i / 3).buffer);
+  const members = { 'a/data.pkl': pickle, 'a/data/0': data };
+  const [stored, deflated] = [0, 8].map((method) => readTorchWeights(write(zip(members, method))));
+  assert.equal((deflated.get('weight')!.data as Float32Array)[1], Math.fround(1));
+  assert.deepEqual(deflated, stored);
+});
+
 test('tensors in nested dictionaries are passed over, with their count and names', async () => {
   const view = tensor(tuple(integer(2)), tuple(integer(1)));
   const names = ['b', 'c', 'd', 'e'];

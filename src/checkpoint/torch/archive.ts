@@ -3,7 +3,7 @@ import type { RangedFile } from '../../io/readFile.js';
 import { construct, parseStorageId } from './objects.js';
 import { type PickleValue, unpickle } from './pickle.js';
 import { TorchStorage } from './tensor.js';
-import { readZipDirectory } from './zip.js';
+import { readMember, readZipDirectory } from './zip.js';
 
 /** That of a checkpoint of a thousand tensors with its optimizer has 0.5 MB. */
 export const MAX_PICKLE = 8 * 2 ** 20;
@@ -20,15 +20,17 @@ export function readTorchArchive(file: RangedFile): PickleValue {
   const name = [...members.keys()].find((member) => /^[^/]+\/data\.pkl$/.test(member));
   if (name === undefined) {
     throw new UserError(
-      `${path} has no data.pkl, stored without compression: expected a file that torch.save or torch.jit.save wrote`,
+      `${path} has no data.pkl, stored or deflated: expected a file that torch.save or torch.jit.save wrote`,
     );
   }
-  const { offset, size } = members.get(name)!;
+  const pickle = members.get(name)!;
   const source = `${path}, data.pkl`;
-  if (size > MAX_PICKLE) throw new UserError(`${source} has ${size} bytes, more than any checkpoint needs`);
+  if (pickle.size > MAX_PICKLE) {
+    throw new UserError(`${source} has ${pickle.size} bytes, more than any checkpoint needs`);
+  }
   const folder = name.slice(0, -'data.pkl'.length);
   const storages = new Map<string, TorchStorage>();
-  return unpickle(file.read(offset, size), source, {
+  return unpickle(readMember(file, pickle), source, {
     construct: (callee, args) => construct(file, callee, args, source),
     load: (id) => {
       const { dtype, key } = parseStorageId(id, source);
@@ -38,7 +40,7 @@ export function readTorchArchive(file: RangedFile): PickleValue {
       if (member === undefined) {
         throw new UserError(`${source}: storage ${key} is missing from the archive`);
       }
-      const storage = new TorchStorage(dtype, member.offset, member.size);
+      const storage = new TorchStorage(dtype, member.offset, member.size, member.deflated);
       storages.set(key, storage);
       return storage;
     },

@@ -3,6 +3,7 @@ import { allocate, type RangedFile } from '../../io/readFile.js';
 import { type Dtype, elementBytes, type LazyTensor } from '../../io/tensor.js';
 import { sizeOf } from '../../shape.js';
 import { PickleObject } from './pickle.js';
+import { readMember } from './zip.js';
 
 /** Dtypes by the class that PyTorch names a storage of them by. */
 export const storageDtypes: Readonly<Record<string, Dtype>> = {
@@ -18,6 +19,9 @@ export const storageDtypes: Readonly<Record<string, Dtype>> = {
   'torch.BoolStorage': 'BOOL',
 };
 
+/** A deflated storage is inflated for each of its tensors, so each must be at least this part of it. */
+const MAX_INFLATED_SHARE = 16;
+
 /** A stretch of a file that tensors are views of. */
 export class TorchStorage extends PickleObject {
   constructor(
@@ -25,6 +29,8 @@ export class TorchStorage extends PickleObject {
     /** where it begins in the file, and its bytes: -1 until it is known */
     public offset = -1,
     public size = -1,
+    /** its bytes in the file, where it is deflated */
+    readonly deflated?: number,
   ) {
     super();
   }
@@ -49,9 +55,14 @@ export class TorchTensor extends PickleObject implements LazyTensor {
   /** @throws UserError where the view reaches beyond its storage */
   check(where: string): void {
     const { shape, strides, offset } = this;
-    const { size } = this.storage;
+    const { size, deflated } = this.storage;
     const bytes = elementBytes[this.dtype];
     const count = sizeOf(shape);
+    if (deflated !== undefined && count > 0 && MAX_INFLATED_SHARE * count * bytes < size) {
+      throw new UserError(
+        `${where}: it is a small part of a compressed storage: save the file again with torch.save`,
+      );
+    }
     const last = shape.reduce((sum, length, axis) => sum + (length - 1) * strides[axis], offset);
     if (count > 0 && !(Number.isSafeInteger(last) && (last + 1) * bytes <= size)) {
       throw new UserError(
@@ -67,7 +78,12 @@ export class TorchTensor extends PickleObject implements LazyTensor {
     const count = sizeOf(shape);
     if (count === 0) return new Uint8Array(0);
     const last = shape.reduce((sum, length, axis) => sum + (length - 1) * strides[axis], 0);
-    const span = this.file.read(storage.offset + offset * bytes, (last + 1) * bytes);
+    const begin = offset * bytes;
+    const length = (last + 1) * bytes;
+    const span =
+      storage.deflated === undefined
+        ? this.file.read(storage.offset + begin, length)
+        : readMember(this.file, storage).slice(begin, begin + length);
     return isContiguous(shape, strides)
       ? span
       : gather(span, bytes, shape, strides, allocate(count * bytes, this.file.path));

@@ -1,10 +1,14 @@
-import { UserError } from '../../errors.js';
+import { inflateRawSync } from 'node:zlib';
+import { messageOf, UserError } from '../../errors.js';
 import type { RangedFile } from '../../io/readFile.js';
 
 /** Where the bytes of an archive's member lie in the file. */
 export interface ZipMember {
   offset: number;
+  /** bytes of the data itself */
   size: number;
+  /** bytes in the file where they are deflated, else undefined */
+  deflated?: number;
 }
 
 export const END_SIGNATURE = 0x06054b50;
@@ -12,11 +16,17 @@ export const ZIP64_LOCATOR_SIGNATURE = 0x07064b50;
 export const ZIP64_END_SIGNATURE = 0x06064b50;
 export const MEMBER_SIGNATURE = 0x02014b50;
 export const LOCAL_SIGNATURE = 0x04034b50;
+const STORED = 0;
+const DEFLATED = 8;
 const END_LENGTH = 22;
 const MAX_COMMENT = 0xffff;
 const MAX_DIRECTORY = 4 * 2 ** 20;
 /** The largest official model with its optimizer has 3,000. */
 const MAX_MEMBERS = 20_000;
+/** Deflate writes at most 258 bytes for two bits. */
+const MAX_RATIO = 1032;
+/** All deflated members together may hold this many times the bytes of the file: weights hardly get smaller. */
+const MAX_INFLATION = 16;
 /** All ones stand where the zip64 field has the value. */
 export const UNSET_16 = 0xffff;
 export const UNSET_32 = 0xffffffff;
@@ -27,10 +37,11 @@ export function isZip(file: RangedFile): boolean {
 }
 
 /**
- * The members of a zip archive by name, from its central directory (zip64 too). Only members that are stored as they
- * are can be read in place, as PyTorch keeps everything but TorchScript's source code; compressed ones are left out.
+ * The members of a zip archive by name, from its central directory (zip64 too). PyTorch stores them as they are, all
+ * but TorchScript's source code; other programs deflate them. Those compressed in other ways are left out.
  *
- * @throws UserError where the file is no such archive, a member does not lie before its directory, or two have one name
+ * @throws UserError where the file is no such archive, a member does not lie before its directory, two have one name,
+ * or deflated ones claim more bytes than weights can have
  */
 export function readZipDirectory(file: RangedFile): Map<string, ZipMember> {
   const { path, size: fileSize } = file;
@@ -45,6 +56,7 @@ export function readZipDirectory(file: RangedFile): Map<string, ZipMember> {
   if (directory.count > MAX_MEMBERS) throw broken(`it has ${directory.count} members`);
   const bytes = read(directory.offset, directory.size);
   const members = new Map<string, ZipMember>();
+  let inflated = 0;
   for (let at = 0, i = 0; i < directory.count; i++) {
     if (at + 46 > bytes.length || bytes.readUInt32LE(at) !== MEMBER_SIGNATURE)
       throw broken('its directory is damaged');
@@ -54,9 +66,9 @@ export function readZipDirectory(file: RangedFile): Map<string, ZipMember> {
     if (next > bytes.length) throw broken('its directory is damaged');
     const name = bytes.toString('utf8', at + 46, at + 46 + nameLength);
     const shown = name.slice(0, 200);
-    const isStored = bytes.readUInt16LE(at + 10) === 0;
+    const method = bytes.readUInt16LE(at + 10);
     const extra = bytes.subarray(at + 46 + nameLength, at + 46 + nameLength + extraLength);
-    const [size, , header] = wideFields(
+    const [size, packed, header] = wideFields(
       [bytes.readUInt32LE(at + 24), bytes.readUInt32LE(at + 20), bytes.readUInt32LE(at + 42)],
       extra,
     );
@@ -64,12 +76,41 @@ export function readZipDirectory(file: RangedFile): Map<string, ZipMember> {
     if (local.readUInt32LE(0) !== LOCAL_SIGNATURE)
       throw broken(`member ${shown} is not where the directory says`);
     const offset = header + 30 + local.readUInt16LE(26) + local.readUInt16LE(28);
-    if (isStored && offset + size > directory.offset) throw broken(`member ${shown} is cut off`);
-    if (members.has(name)) throw broken(`it has two members ${shown}`);
-    if (isStored) members.set(name, { offset, size });
+    if (method === STORED || method === DEFLATED) {
+      const length = method === STORED ? size : packed;
+      if (offset + length > directory.offset) throw broken(`member ${shown} is cut off`);
+      if (members.has(name)) throw broken(`it has two members ${shown}`);
+      members.set(name, method === STORED ? { offset, size } : { offset, size, deflated: packed });
+    }
+    if (method === DEFLATED) {
+      inflated += size;
+      if (!(size <= MAX_RATIO * packed)) throw broken(`member ${shown} can't have ${size} bytes`);
+      if (!(inflated <= MAX_INFLATION * fileSize)) {
+        throw broken(`its members would have more than ${MAX_INFLATION} times the bytes of the file`);
+      }
+    }
     at = next;
   }
   return members;
+}
+
+/**
+ * The whole data of a member.
+ *
+ * @throws UserError where its deflated form is damaged or holds another number of bytes than the directory says
+ */
+export function readMember(file: RangedFile, { offset, size, deflated }: ZipMember): Uint8Array<ArrayBuffer> {
+  if (deflated === undefined) return file.read(offset, size);
+  if (size === 0) return new Uint8Array(0);
+  let data: Buffer<ArrayBuffer>;
+  try {
+    data = inflateRawSync(file.read(offset, deflated), { maxOutputLength: size }) as Buffer<ArrayBuffer>;
+  } catch (error) {
+    if (error instanceof UserError) throw error;
+    throw new UserError(`${file.path} is damaged: a member can't be inflated (${messageOf(error)})`);
+  }
+  if (data.length === size) return data;
+  throw new UserError(`${file.path} is damaged: a member has ${data.length} bytes in place of ${size}`);
 }
 
 type Read = (offset: number, length: number) => Buffer;
