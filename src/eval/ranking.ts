@@ -12,8 +12,8 @@ export interface TopK {
   scores: Float32Array;
 }
 
-/** Queries and candidates whose products are computed together: 32 MiB of products. */
-const QUERY_BLOCK = 1024;
+/** Queries and candidates whose products are computed together. */
+const QUERY_BLOCK = 256;
 const CANDIDATE_BLOCK = 8192;
 
 /**
@@ -59,6 +59,8 @@ export async function topK(
       },
     },
   );
+  // Fresh memory for each block would cost more than the products.
+  const reused = engine.tensor([QUERY_BLOCK, CANDIDATE_BLOCK]);
   try {
     let done = 0;
     for (let firstQuery = 0; firstQuery < queryCount; firstQuery += QUERY_BLOCK) {
@@ -68,15 +70,18 @@ export async function topK(
       );
       for (let first = 0; first < candidateCount; first += CANDIDATE_BLOCK) {
         const part = rowsOf(candidates, first, CANDIDATE_BLOCK, dimension);
-        const { products } = await multiply.run({ queries: block, candidates: part });
         const columns = part.shape[0];
+        const feeds = { queries: block, candidates: part };
+        let products = reused.read();
+        if (margins.length * columns === products.length) await multiply.run(feeds, { products: reused });
+        else products = (await multiply.run(feeds)).products.data as Float32Array;
         for (let i = 0; i < margins.length; i++) {
           const query = firstQuery + i;
           const start = query * kept;
           // The worst of the kept scores; nothing is refused while there are fewer than k.
           let bound = first >= kept ? scores[start + kept - 1] - margins[i] : Number.NEGATIVE_INFINITY;
           for (let column = 0; column < columns; column++) {
-            if (products.data[i * columns + column] < bound) continue;
+            if (products[i * columns + column] < bound) continue;
             const row = first + column;
             scoreRows(queries, query * dimension, candidates, row * dimension, 1, dimension, exact);
             keepIfBest(indices, scores, start, kept, row, exact[0]);
@@ -88,6 +93,7 @@ export async function topK(
       }
     }
   } finally {
+    reused.dispose();
     await multiply.dispose();
     await engine.dispose();
   }
