@@ -69,7 +69,7 @@ export async function quickstart(
         { direction: 'text → image', scores: evaluation.textToImage.scores },
         { direction: 'image → text', scores: evaluation.imageToText.scores },
       ],
-      queries: sampleQueries(evaluation, dataset, model.config.embed_dim),
+      queries: await sampleQueries(evaluation, dataset, model.config.embed_dim),
     });
     return { report, evaluation };
   } finally {
@@ -87,21 +87,26 @@ async function buildData(directory: string, reporter: Reporter): Promise<void> {
 }
 
 /** Captions drawn at random with the pictures that the model ranks first for them. */
-function sampleQueries(
+async function sampleQueries(
   { texts, textFeatures, imageIds, imageFeatures }: SplitEvaluation,
   dataset: PairDataset,
   dimension: number,
-): PretrainReport['queries'] {
+): Promise<PretrainReport['queries']> {
   const shuffled = new Random(0, 'report queries').shuffle(Int32Array.from(texts.keys()));
   const rowOf = new Map(imageIds.map((id, row) => [id, row]));
-  return Array.from(shuffled.subarray(0, SHOWN_QUERIES), (query) => {
-    const feature = textFeatures.subarray(query * dimension, (query + 1) * dimension);
+  const shown = shuffled.subarray(0, SHOWN_QUERIES);
+  const features = new Float32Array(shown.length * dimension);
+  const featureOf = (query: number) => textFeatures.subarray(query * dimension, (query + 1) * dimension);
+  shown.forEach((query, i) => {
+    features.set(featureOf(query), i * dimension);
+  });
+  const { indices, k } = await topK(features, imageFeatures, dimension, SHOWN_PICTURES);
+  return Array.from(shown, (query, i) => {
     const trueRows = texts[query].imageIds.map((id) => rowOf.get(id)!);
-    const { indices } = topK(feature, imageFeatures, dimension, SHOWN_PICTURES);
     return {
       text: texts[query].text,
-      rankOfTrue: rankOfBestTrue(feature, imageFeatures, dimension, trueRows),
-      results: Array.from(indices, (row) => ({
+      rankOfTrue: rankOfBestTrue(featureOf(query), imageFeatures, dimension, trueRows),
+      results: Array.from(indices.subarray(i * k, (i + 1) * k), (row) => ({
         id: String(imageIds[row]),
         image: dataset.imageBytes(row),
         correct: trueRows.includes(row),

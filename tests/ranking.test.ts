@@ -12,11 +12,11 @@ function randomFeatures(length: number, seed: number): Float32Array {
 }
 
 /** Asserts that `act` refuses with a UserError that says so. */
-function refuses(act: () => unknown, message: RegExp): void {
-  assert.throws(act, { name: 'UserError', message });
+async function refuses(act: () => unknown, message: RegExp): Promise<void> {
+  await assert.rejects(async () => act(), { name: 'UserError', message });
 }
 
-test('topK orders as a full stable sort does, over blocks and remainders', () => {
+test('topK orders as a full stable sort does, over blocks and remainders', async () => {
   const [m, n, dimension, k] = [7, 4003, 33, 10];
   const queries = randomFeatures(m * dimension, 1);
   const candidates = randomFeatures(n * dimension, 2);
@@ -29,7 +29,7 @@ test('topK orders as a full stable sort does, over blocks and remainders', () =>
     candidates.copyWithin(to * dimension, from * dimension, (from + 1) * dimension);
   }
   queries.set(candidates.subarray(5 * dimension, 6 * dimension).map((value) => value * 4));
-  const result = topK(queries, candidates, dimension, k);
+  const result = await topK(queries, candidates, dimension, k);
   assert.equal(result.k, k);
   for (let query = 0; query < m; query++) {
     const scores = Array.from({ length: n }, (_, row) => {
@@ -53,31 +53,51 @@ test('topK orders as a full stable sort does, over blocks and remainders', () =>
   assert.deepEqual([...result.indices.subarray(0, 3)], [5, 3999, 4002]);
 });
 
-test('topK keeps all candidates where there are fewer than k, and input order where all scores tie', () => {
-  const { k, indices, scores } = topK(new Float32Array([1, 0]), new Float32Array([0, 5, 0, 7, 0, 9]), 2, 10);
+test('topK tells apart what float32 products cannot, in every block', async () => {
+  // One large term hides the small one that decides: a float32 sum of the products loses it, a float64 sum keeps it
+  // until the cancelling term comes.
+  const [n, dimension] = [20_000, 3];
+  const decisive = (row: number) => ((row * 7919) % n) / n;
+  const candidates = new Float32Array(n * dimension);
+  for (let row = 0; row < n; row++) candidates.set([2 ** 24, decisive(row), -(2 ** 24)], row * dimension);
+  const { indices } = await topK(Float32Array.of(1, 1, 1), candidates, dimension, 10);
+  const best = Array.from({ length: n }, (_, row) => row).sort((a, b) => decisive(b) - decisive(a) || a - b);
+  assert.deepEqual([...indices], best.slice(0, 10));
+});
+
+test('topK keeps all candidates where there are fewer than k, and input order where all scores tie', async () => {
+  const { k, indices, scores } = await topK(
+    new Float32Array([1, 0]),
+    new Float32Array([0, 5, 0, 7, 0, 9]),
+    2,
+    10,
+  );
   assert.equal(k, 3);
   assert.deepEqual([...indices], [0, 1, 2]);
   assert.deepEqual([...scores], [0, 0, 0]);
-  assert.deepEqual(topK(new Float32Array([1]), new Float32Array(0), 1, 10), {
+  assert.deepEqual(await topK(new Float32Array([1]), new Float32Array(0), 1, 10), {
     k: 0,
     indices: new Int32Array(0),
     scores: new Float32Array(0),
   });
 });
 
-test('topK and normalize refuse what has no order or direction', () => {
-  refuses(() => topK(new Float32Array([1, Number.NaN]), new Float32Array(2), 1, 1), /query row 1 holds NaN/);
-  refuses(
+test('topK and normalize refuse what has no order or direction', async () => {
+  await refuses(
+    () => topK(new Float32Array([1, Number.NaN]), new Float32Array(2), 1, 1),
+    /query row 1 holds NaN/,
+  );
+  await refuses(
     () => topK(new Float32Array(2), new Float32Array([1, 2, 3]), 2, 1),
     /3 candidate values .* dimension 2/,
   );
-  refuses(() => topK(new Float32Array(2), new Float32Array(2), 2, 0), /k is 0/);
-  refuses(() => normalize(new Float32Array([3, 4, 0, 0]), 2), /row 1 is all zero/);
-  refuses(() => rankOfBestTrue(new Float32Array(1), new Float32Array(3), 1, [3]), /within 0 to 2/);
-  refuses(() => rankOfBestTrue(new Float32Array(1), new Float32Array(3), 1, []), /true rows/);
+  await refuses(() => topK(new Float32Array(2), new Float32Array(2), 2, 0), /k is 0/);
+  await refuses(() => normalize(new Float32Array([3, 4, 0, 0]), 2), /row 1 is all zero/);
+  await refuses(() => rankOfBestTrue(new Float32Array(1), new Float32Array(3), 1, [3]), /within 0 to 2/);
+  await refuses(() => rankOfBestTrue(new Float32Array(1), new Float32Array(3), 1, []), /true rows/);
 });
 
-test('normalize gives unit rows and leaves its input alone', () => {
+test('normalize gives unit rows and leaves its input alone', async () => {
   const features = new Float32Array([3, 4, 0, -2]);
   assert.deepEqual([...normalize(features, 2)], [Math.fround(0.6), Math.fround(0.8), 0, -1]);
   assert.deepEqual([...features], [3, 4, 0, -2]);

@@ -26,16 +26,16 @@ function handWorkedCase() {
 }
 
 /** Asserts that `act` refuses with a UserError that says so. */
-function refuses(act: () => unknown, message: RegExp): void {
-  assert.throws(act, { name: 'UserError', message });
+async function refuses(act: () => unknown, message: RegExp): Promise<void> {
+  await assert.rejects(async () => act(), { name: 'UserError', message });
 }
 
-test('golden: both directions reproduce the reference files byte for byte', () => {
+test('golden: both directions reproduce the reference files byte for byte', async () => {
   const images = readFeatures(join(golden, 'imgs.img_feat.jsonl'), 'image_id');
   const textRows = readFeatures(join(golden, 'texts.txt_feat.jsonl'), 'text_id');
   const texts = readTextAnnotation(join(golden, 'texts.jsonl'));
   const ids = texts.map((text) => text.textId);
-  const { textToImage, imageToText } = evaluateRetrieval({
+  const { textToImage, imageToText } = await evaluateRetrieval({
     imageIds: images.ids,
     imageFeatures: images.features,
     texts,
@@ -56,7 +56,7 @@ test('golden: both directions reproduce the reference files byte for byte', () =
   assert.deepEqual([imageToText.scores.queryCount, imageToText.scores.poolSize], [59, 90]);
 });
 
-test('recall of a hand-worked case, text→image', () => {
+test('recall of a hand-worked case, text→image', async () => {
   // A text at t ranks the images by distance from t, the lower id first of two that are equally far:
   // t = 0: 0 1 2 3 …        t = 5: 5 4 6 3 7 2 8 1 9 0 …        t = 11: 11 10 9 …
   const at = [0, 0, 5, 5, 11];
@@ -67,7 +67,7 @@ test('recall of a hand-worked case, text→image', () => {
     { textId: 'd', imageIds: [111] }, // rank 12: never
     { textId: 'e', imageIds: [] }, // no true image: a miss
   ];
-  const { textToImage } = evaluateRetrieval({
+  const { textToImage } = await evaluateRetrieval({
     ...handWorkedCase(),
     texts,
     textFeatures: Float32Array.from(at.flatMap((t) => [t, 1])),
@@ -88,7 +88,7 @@ test('recall of a hand-worked case, text→image', () => {
   close(chance.recallAt10, (100 * (3 * (10 / 12) + (1 - 2 / 132))) / 5);
 });
 
-test('recall of a hand-worked case, image→text', () => {
+test('recall of a hand-worked case, image→text', async () => {
   // Image i scores t·i - i²/2 for text t: every image but 0 prefers the greatest t; image 0 sees all texts tie.
   const texts = [
     { textId: 1, imageIds: [100, 107] },
@@ -98,7 +98,7 @@ test('recall of a hand-worked case, image→text', () => {
     { textId: 5, imageIds: [103] },
     { textId: 6, imageIds: [103, 105] },
   ];
-  const { imageToText } = evaluateRetrieval({
+  const { imageToText } = await evaluateRetrieval({
     ...handWorkedCase(),
     texts,
     textFeatures: Float32Array.from(texts.flatMap((_, t) => [t, 1])),
@@ -127,18 +127,18 @@ test('an annotation turned round keeps the order of first mention', () => {
   ]);
 });
 
-test('evaluateRetrieval refuses data that does not fit together', () => {
+test('evaluateRetrieval refuses data that does not fit together', async () => {
   const { imageIds, imageFeatures, dimension } = handWorkedCase();
   const base = { imageIds, imageFeatures, dimension, textFeatures: new Float32Array([1, 1]) };
   const text = (imageIds: (number | string)[]) => [{ textId: 7, imageIds }];
-  refuses(
+  await refuses(
     () => evaluateRetrieval({ ...base, texts: text(['100']) }),
     /text 7 names image "100".* the 12 images/,
   );
-  refuses(() => evaluateRetrieval({ ...base, texts: text([]) }), /nothing to score/);
-  refuses(() => evaluateRetrieval({ ...base, texts: [] }), /0 text ids need 0 feature values/);
+  await refuses(() => evaluateRetrieval({ ...base, texts: text([]) }), /nothing to score/);
+  await refuses(() => evaluateRetrieval({ ...base, texts: [] }), /0 text ids need 0 feature values/);
   const repeated = { ...base, imageIds: imageIds.map((id) => Math.min(id, 110)) };
-  refuses(() => evaluateRetrieval({ ...repeated, texts: text([100]) }), /image id 110 occurs twice/);
-  refuses(() => scorePredictions([], new Map([[5, [1]]]), 3), /query 5 has no prediction/);
-  refuses(() => scorePredictions([], new Map(), 3), /no annotated query/);
+  await refuses(() => evaluateRetrieval({ ...repeated, texts: text([100]) }), /image id 110 occurs twice/);
+  await refuses(() => scorePredictions([], new Map([[5, [1]]]), 3), /query 5 has no prediction/);
+  await refuses(() => scorePredictions([], new Map(), 3), /no annotated query/);
 });

@@ -27,12 +27,12 @@ function refuses(act: () => unknown, message: RegExp): void {
   assert.throws(act, { name: 'UserError', message });
 }
 
-test('ids stay numbers or strings; other characters are written as the reference writes them', () => {
+test('ids stay numbers or strings; other characters are written as the reference writes them', async () => {
   const path = scratch('ids.jsonl', '{"image_id": "007", "feature": [1]}\n{"image_id": 7, "feature": [2.5]}');
   const images = readFeatures(path, 'image_id');
   assert.deepEqual(images.ids, ['007', 7]);
   assert.deepEqual([...images.features], [1, 2.5]);
-  const predictions = predict(['猫😀"'], new Float32Array([1]), images.ids, images.features, 1);
+  const predictions = await predict(['猫😀"'], new Float32Array([1]), images.ids, images.features, 1);
   const out = join(folder, 'out.jsonl');
   writePredictions(out, 'textToImage', predictions);
   const expected = '{"text_id": "\\u732b\\ud83d\\ude00\\"", "image_ids": [7, "007"]}\n';

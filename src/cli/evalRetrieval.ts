@@ -33,7 +33,7 @@ export function evalRetrievalCommand(): Command {
     const config = resolveSettings(evalRetrievalSchema, flags.config as string | undefined, flags);
     const reporter = createReporter();
     const result =
-      config.imageFeatures === undefined ? await fromModel(config, reporter) : fromFeatures(config);
+      config.imageFeatures === undefined ? await fromModel(config, reporter) : await fromFeatures(config);
     for (const line of scoreTable(result)) reporter.line(line);
     if (config.output !== undefined) writeResult(config.output, result, reporter);
   });
@@ -85,11 +85,11 @@ async function fromModel(config: EvalRetrievalConfig, reporter: Reporter): Promi
   }
 }
 
-function fromFeatures({
+async function fromFeatures({
   imageFeatures,
   textFeatures,
   texts: annotation,
-}: EvalRetrievalConfig): RetrievalResult {
+}: EvalRetrievalConfig): Promise<RetrievalResult> {
   if (imageFeatures === undefined || textFeatures === undefined || annotation === undefined) {
     throw new UserError('--image-features, --text-features and --texts belong together: give all three');
   }

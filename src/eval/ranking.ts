@@ -1,3 +1,5 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { createEngine } from '../engine/select.js';
 import { UserError } from '../errors.js';
 
 /** The best candidates of every query, best first. Row q lies at [q·k, (q+1)·k). */
@@ -10,41 +12,121 @@ export interface TopK {
   scores: Float32Array;
 }
 
-/** Candidates scored together, in bytes: they stay in the second-level cache while all queries pass by. */
-const BLOCK_BYTES = 256 * 1024;
+/** Queries and candidates whose products are computed together. */
+const QUERY_BLOCK = 256;
+const CANDIDATE_BLOCK = 8192;
 
 /**
  * Exact search by inner product: for each of the m queries, its k best among the n candidates.
  *
  * Products are summed in float64 in the order of the dimensions and rounded to float32, so equal features score
  * equal wherever they stand. Of equal scores the earlier candidate comes first, as in the reference (a stable sort
- * by descending score). Besides the result, memory does not depend on m or n.
+ * by descending score). ONNX Runtime multiplies blocks in float32 first; only candidates that could be among the
+ * best, given how far a float32 product can be off, are scored in float64. Besides the result, memory does not
+ * depend on m or n.
  *
  * @param queries float32 [m, dimension]
  * @param candidates float32 [n, dimension]
+ * @param onBlock told how many of the m·n products are done
  * @throws UserError where a feature is not finite or a length is no multiple of the dimension
  */
-export function topK(queries: Float32Array, candidates: Float32Array, dimension: number, k: number): TopK {
+export async function topK(
+  queries: Float32Array,
+  candidates: Float32Array,
+  dimension: number,
+  k: number,
+  onBlock: (done: number) => void = () => {},
+): Promise<TopK> {
   const queryCount = countRows(queries, dimension, 'query');
   const candidateCount = countRows(candidates, dimension, 'candidate');
   if (!Number.isInteger(k) || k < 1) throw new UserError(`topK: k is ${k}; expected a whole number from 1`);
   const kept = Math.min(k, candidateCount);
   const indices = new Int32Array(queryCount * kept);
   const scores = new Float32Array(queryCount * kept);
-  if (kept === 0) return { k: 0, indices, scores };
+  if (kept === 0 || queryCount === 0) return { k: kept, indices, scores };
 
-  const blockRows = Math.max(4, Math.floor(BLOCK_BYTES / (4 * dimension)));
-  const blockScores = new Float32Array(blockRows);
-  for (let start = 0; start < candidateCount; start += blockRows) {
-    const rows = Math.min(blockRows, candidateCount - start);
-    for (let query = 0; query < queryCount; query++) {
-      scoreRows(queries, query * dimension, candidates, start * dimension, rows, dimension, blockScores);
-      for (let row = 0; row < rows; row++) {
-        keepIfBest(indices, scores, query * kept, kept, start + row, blockScores[row]);
+  const candidateNorm = largestNorm(candidates, dimension);
+  const exact = new Float32Array(1);
+  const engine = await createEngine();
+  const multiply = await engine.compile(
+    (inputs) => ({
+      products: tf.matMul(inputs.queries as tf.Tensor2D, inputs.candidates as tf.Tensor2D, false, true),
+    }),
+    {
+      inputs: {
+        queries: { shape: ['queries', dimension], dtype: 'float32' },
+        candidates: { shape: ['candidates', dimension], dtype: 'float32' },
+      },
+    },
+  );
+  // Fresh memory for each block would cost more than the products.
+  const reused = engine.tensor([QUERY_BLOCK, CANDIDATE_BLOCK]);
+  try {
+    let done = 0;
+    for (let firstQuery = 0; firstQuery < queryCount; firstQuery += QUERY_BLOCK) {
+      const block = rowsOf(queries, firstQuery, QUERY_BLOCK, dimension);
+      const margins = Array.from({ length: block.shape[0] }, (_, i) =>
+        productError(norm(queries, (firstQuery + i) * dimension, dimension), candidateNorm, dimension),
+      );
+      for (let first = 0; first < candidateCount; first += CANDIDATE_BLOCK) {
+        const part = rowsOf(candidates, first, CANDIDATE_BLOCK, dimension);
+        const columns = part.shape[0];
+        const feeds = { queries: block, candidates: part };
+        let products = reused.read();
+        if (margins.length * columns === products.length) await multiply.run(feeds, { products: reused });
+        else products = (await multiply.run(feeds)).products.data as Float32Array;
+        for (let i = 0; i < margins.length; i++) {
+          const query = firstQuery + i;
+          const start = query * kept;
+          // The worst of the kept scores; nothing is refused while there are fewer than k.
+          let bound = first >= kept ? scores[start + kept - 1] - margins[i] : Number.NEGATIVE_INFINITY;
+          for (let column = 0; column < columns; column++) {
+            if (products[i * columns + column] < bound) continue;
+            const row = first + column;
+            scoreRows(queries, query * dimension, candidates, row * dimension, 1, dimension, exact);
+            keepIfBest(indices, scores, start, kept, row, exact[0]);
+            if (row >= kept - 1) bound = scores[start + kept - 1] - margins[i];
+          }
+        }
+        done += margins.length * columns;
+        onBlock(done);
       }
     }
+  } finally {
+    reused.dispose();
+    await multiply.dispose();
+    await engine.dispose();
   }
   return { k: kept, indices, scores };
+}
+
+/**
+ * How far a float32 inner product, summed in any order, can be from the exact one, with the last rounding of the exact
+ * one: the classical bound dimension · u / (1 − dimension · u) · |q|·|c|, u = 2^-24 (Higham, Accuracy and Stability of
+ * Numerical Algorithms, chapter 3), and what underflows.
+ */
+function productError(queryNorm: number, candidateNorm: number, dimension: number): number {
+  const relative = ((dimension + 1) * 2 ** -24) / (1 - (dimension + 1) * 2 ** -24);
+  return relative * queryNorm * candidateNorm + dimension * 2 ** -149;
+}
+
+function norm(features: Float32Array, start: number, dimension: number): number {
+  let squares = 0;
+  for (let i = start; i < start + dimension; i++) squares += features[i] * features[i];
+  return Math.sqrt(squares);
+}
+
+function largestNorm(features: Float32Array, dimension: number): number {
+  let largest = 0;
+  for (let start = 0; start < features.length; start += dimension)
+    largest = Math.max(largest, norm(features, start, dimension));
+  return largest;
+}
+
+/** At most `count` rows from `first` on, as a view. */
+function rowsOf(features: Float32Array, first: number, count: number, dimension: number) {
+  const data = features.subarray(first * dimension, (first + count) * dimension);
+  return { shape: [data.length / dimension, dimension] as const, data };
 }
 
 /**

@@ -69,10 +69,10 @@ const TOP_K = 10;
  * @throws UserError where ids repeat, a text names an image outside the pool, no text names an image, or the
  * features do not fit the ids
  */
-export function evaluateRetrieval(input: RetrievalInput): {
+export async function evaluateRetrieval(input: RetrievalInput): Promise<{
   textToImage: DirectionResult;
   imageToText: DirectionResult;
-} {
+}> {
   const { imageIds, imageFeatures, texts, textFeatures, dimension } = input;
   const textIds = texts.map((text) => text.textId);
   requireRows('image', imageIds, imageFeatures, dimension);
@@ -95,8 +95,8 @@ export function evaluateRetrieval(input: RetrievalInput): {
       'no text names a true image, so there is nothing to score: this split has predictions only',
     );
   }
-  const textToImage = predict(textIds, textFeatures, imageIds, imageFeatures, dimension);
-  const imageToText = predict(imageIds, imageFeatures, textIds, textFeatures, dimension);
+  const textToImage = await predict(textIds, textFeatures, imageIds, imageFeatures, dimension);
+  const imageToText = await predict(imageIds, imageFeatures, textIds, textFeatures, dimension);
   return {
     textToImage: {
       scores: scorePredictions(textToImage, imagesOfText, imageIds.length),
@@ -115,14 +115,14 @@ export function evaluateRetrieval(input: RetrievalInput): {
  * @param queryFeatures float32 [queries, dimension]
  * @param candidateFeatures float32 [candidates, dimension]
  */
-export function predict(
+export async function predict(
   queryIds: readonly Id[],
   queryFeatures: Float32Array,
   candidateIds: readonly Id[],
   candidateFeatures: Float32Array,
   dimension: number,
-): Prediction[] {
-  const { k, indices } = topK(queryFeatures, candidateFeatures, dimension, TOP_K);
+): Promise<Prediction[]> {
+  const { k, indices } = await topK(queryFeatures, candidateFeatures, dimension, TOP_K);
   return queryIds.map((queryId, query) => ({
     queryId,
     candidateIds: Array.from(indices.subarray(query * k, (query + 1) * k), (row) => candidateIds[row]),

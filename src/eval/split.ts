@@ -14,7 +14,7 @@ export interface SplitOptions {
 }
 
 /** A split's features, normalised, and what retrieval over its full pool reaches. */
-export interface SplitEvaluation extends ReturnType<typeof evaluateRetrieval> {
+export interface SplitEvaluation extends Awaited<ReturnType<typeof evaluateRetrieval>> {
   imageIds: Id[];
   imageFeatures: Float32Array;
   texts: TextRecord[];
@@ -59,7 +59,7 @@ export async function evaluateSplit(
     if (cut > 0) reporter.line(`${cut} of ${texts.length} texts were cut to ${contextLength} tokens`);
     const textFeatures = normalize(features, dimension);
     const imageIds = Array.from({ length: dataset.imageCount }, (_, row) => dataset.imageId(row));
-    const result = evaluateRetrieval({ imageIds, imageFeatures, texts, textFeatures, dimension });
+    const result = await evaluateRetrieval({ imageIds, imageFeatures, texts, textFeatures, dimension });
     return { imageIds, imageFeatures, texts, textFeatures, ...result };
   } finally {
     await loader.close();
