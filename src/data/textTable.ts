@@ -1,29 +1,16 @@
 import { messageOf, UserError } from '../errors.js';
+import type { Id, TextRecord } from './dataset.js';
 import { LineReader } from './lineReader.js';
-
-/** An id as the annotation holds it; predictions are written in the same form. */
-export type Id = number | string;
-
-/** A line of a `*_texts.jsonl` file. */
-export interface TextRecord {
-  textId: Id;
-  text: string;
-  /** Ids of the images the text describes; empty where unknown. */
-  imageIds: Id[];
-}
+import type { TextReader } from './pairDataset.js';
 
 /** The texts of a `*_texts.jsonl` file, one `{"text_id", "text", "image_ids": […]}` a line, read by row. */
-export class TextTable {
+export class TextTable implements TextReader {
   readonly #lines: LineReader;
   readonly #decoder = new TextDecoder('utf-8', { fatal: true });
 
   /** @param starts byte offset of each line, then the file's size (LineIndex.starts) */
   constructor(path: string, starts: Float64Array) {
     this.#lines = new LineReader(path, starts);
-  }
-
-  get path(): string {
-    return this.#lines.path;
   }
 
   get textCount(): number {
