@@ -13,6 +13,10 @@ export class Growing<A extends NumberArray> {
     return this.#length;
   }
 
+  at(index: number): number {
+    return this.#array[index];
+  }
+
   push(value: number): void {
     if (this.#length === this.#array.length) {
       const grown = this.create(this.#length * 2);

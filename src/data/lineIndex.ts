@@ -29,7 +29,8 @@ const FORMAT = 1;
 /** Magic, format and keyed as two u32; size, modified, lineCount and key bytes as four f64. Then the arrays. */
 const HEADER_BYTES = 48;
 const CHUNK_BYTES = 4 << 20;
-const MAX_KEY_BYTES = 1024;
+/** Ids are no longer. */
+export const MAX_KEY_BYTES = 1024;
 const TAB = 9;
 const LINE_FEED = 10;
 
@@ -58,6 +59,16 @@ export function openLineIndex(path: string, keyed: boolean, warn: (message: stri
       warn(`${path + SUFFIX} can't be written (${messageOf(error)}): the next run will index the file again`);
     }
     return index;
+  } finally {
+    closeSync(file);
+  }
+}
+
+/** The index of a file's lines, without keys, built anew and not kept. @throws UserError where it can't be read */
+export function indexLines(path: string): LineIndex {
+  const file = openForReading(path);
+  try {
+    return buildIndex(file, path, false);
   } finally {
     closeSync(file);
   }

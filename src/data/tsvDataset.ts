@@ -7,8 +7,9 @@ import { keyOf, openLineIndex } from './lineIndex.js';
 import { PairDataset, type PairRows } from './pairDataset.js';
 import { TextTable } from './textTable.js';
 
-const IMAGES = '_imgs.tsv';
-const TEXTS = '_texts.jsonl';
+/** How the names of a split's files end. */
+export const IMAGES = '_imgs.tsv';
+export const TEXTS = '_texts.jsonl';
 
 /** Whether a folder holds splits in the reference's form. */
 export function hasTsvSplit(directory: string, split: string): boolean {
