@@ -120,10 +120,12 @@ export async function openDataset(
   if (!/^[^/\\\0]+$/.test(split)) {
     throw new UserError(`split "${split}": expected the name of a split, like "train", not a path`);
   }
-  return forms[source ?? guessSource(path, split)].open(path, { split, source, warn });
+  // Where nothing is found, the message of tsv says what is missing.
+  const form = forms[source ?? findSource(path, split) ?? 'tsv'];
+  return form.open(path, { split, source, warn });
 }
 
-function guessSource(path: string, split: string): DatasetSource {
-  // Where nothing is found, the message of tsv says what is missing.
-  return datasetSources.find((name) => forms[name].isAt(path, split)) ?? 'tsv';
+/** How a split seems to be stored, told from the files that are there; undefined where nothing is found. */
+export function findSource(path: string, split: string): DatasetSource | undefined {
+  return datasetSources.find((name) => forms[name].isAt(path, split));
 }
