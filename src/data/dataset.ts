@@ -1,4 +1,6 @@
 import { UserError } from '../errors.js';
+import type { KeyTable } from './keyTable.js';
+import { hasLmdbSplit, openLmdbDataset } from './lmdbDataset.js';
 import { hasTsvSplit, openTsvDataset } from './tsvDataset.js';
 
 /** An id as the annotation holds it; predictions are written in the same form. */
@@ -38,7 +40,9 @@ export interface StoredImage {
  * Where the pictures of a dataset are: plain data, which a worker thread is started with. Tables of a length that
  * grows with the dataset lie in shared memory, so that threads need no copy. `openImages` reads from it.
  */
-export type ImageSource = { kind: 'tsv'; path: string; starts: Float64Array };
+export type ImageSource =
+  | { kind: 'tsv'; path: string; starts: Float64Array }
+  | { kind: 'lmdb'; path: string; positions: Float64Array; lengths: Uint32Array; ids: KeyTable };
 
 /** Reads encoded pictures by their row. Each thread opens its own. */
 export interface ImageReader {
@@ -95,7 +99,7 @@ export interface OpenDatasetOptions {
 }
 
 /** How a dataset can be stored. Where several fit, the first is taken. */
-export const datasetSources = ['tsv'] as const;
+export const datasetSources = ['tsv', 'lmdb'] as const;
 export type DatasetSource = (typeof datasetSources)[number];
 
 interface SourceForm {
@@ -106,6 +110,7 @@ interface SourceForm {
 
 const forms: Record<DatasetSource, SourceForm> = {
   tsv: { isAt: hasTsvSplit, open: openTsvDataset },
+  lmdb: { isAt: hasLmdbSplit, open: openLmdbDataset },
 };
 
 /**

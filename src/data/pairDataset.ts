@@ -10,6 +10,11 @@ import type {
 } from './dataset.js';
 import { openImages } from './images.js';
 
+/** Whole numbers that float64 does not hold exactly are no ids: two could become one. */
+export function isId(value: unknown): value is Id {
+  return typeof value === 'string' || Number.isSafeInteger(value);
+}
+
 /** Texts by their row. */
 export interface TextReader {
   readonly textCount: number;

@@ -1,7 +1,7 @@
 import { messageOf, UserError } from '../errors.js';
-import type { Id, TextRecord } from './dataset.js';
+import type { TextRecord } from './dataset.js';
 import { LineReader } from './lineReader.js';
-import type { TextReader } from './pairDataset.js';
+import { isId, type TextReader } from './pairDataset.js';
 
 /** The texts of a `*_texts.jsonl` file, one `{"text_id", "text", "image_ids": […]}` a line, read by row. */
 export class TextTable implements TextReader {
@@ -58,9 +58,4 @@ export class TextTable implements TextReader {
     const what = found === undefined ? 'nothing' : JSON.stringify(found).slice(0, 60);
     throw new UserError(`${this.where(row)}: expected ${expected}; found ${what}`);
   }
-}
-
-/** Whole numbers that float64 does not hold exactly are no ids: two could become one. */
-function isId(value: unknown): value is Id {
-  return typeof value === 'string' || Number.isSafeInteger(value);
 }

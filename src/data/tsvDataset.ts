@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import { messageOf, UserError } from '../errors.js';
 import type { Dataset, Id, OpenDatasetOptions } from './dataset.js';
 import { Growing } from './growing.js';
-import { keyOf, openLineIndex } from './lineIndex.js';
+import { idOf, keyOf } from './keyTable.js';
+import { openLineIndex } from './lineIndex.js';
 import { PairDataset, type PairRows } from './pairDataset.js';
 import { TextTable } from './textTable.js';
 
@@ -11,11 +12,11 @@ import { TextTable } from './textTable.js';
 export const IMAGES = '_imgs.tsv';
 export const TEXTS = '_texts.jsonl';
 
-/** Whether a folder holds splits in the reference's form. */
+/** Whether a folder holds the pictures of a split as tsv: texts lie beside the other forms too. */
 export function hasTsvSplit(directory: string, split: string): boolean {
   try {
     const files = readdirSync(directory);
-    return files.includes(split + IMAGES) || files.includes(split + TEXTS);
+    return files.includes(split + IMAGES);
   } catch {
     return false;
   }
@@ -60,11 +61,7 @@ export async function openTsvDataset(
       location: `${directory}, split ${split}`,
       imageSource: { kind: 'tsv', path: imagePath, starts: imageIndex.starts },
       imageCount: imageIndex.lineCount,
-      imageId: (row) => {
-        const key = keyOf(imageIndex, row);
-        const number = Number(key);
-        return numericImageIds && Number.isSafeInteger(number) && String(number) === key ? number : key;
-      },
+      imageId: (row) => idOf(keyOf(imageIndex, row), numericImageIds),
       texts,
       pairs,
       unpairedTextCount,

@@ -1,4 +1,5 @@
-import { statSync } from 'node:fs';
+import { readdirSync, statSync } from 'node:fs';
+import { basename, join, resolve } from 'node:path';
 import { UserError } from '../errors.js';
 import { type DatasetSource, findSource, openDataset } from './dataset.js';
 import { Problems } from './problems.js';
@@ -49,15 +50,23 @@ export async function validateDataset(path: string, options: ValidateDatasetOpti
 
 function splitsToCheck(path: string, { split, source }: ValidateDatasetOptions): string[] {
   if (split !== undefined) return [split];
-  const isFolder = statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
-  const listed = isFolder && (source ?? 'tsv') === 'tsv' ? tsvSplits(path) : [];
+  const listed = (source ?? 'tsv') === 'tsv' && isFolder(path) ? tsvSplits(path) : [];
   if (listed.length > 0) return listed;
-  const found = USUAL_SPLITS.filter((name) => findSource(path, name) !== undefined);
+  const isThere = (name: string) => findSource(path, name) !== undefined;
+  // The folder or file of one split fits whatever it is asked for.
+  const own = basename(resolve(path));
+  if (isThere(own)) return [own];
+  const folders = [path, join(path, 'lmdb')].filter(isFolder).flatMap((folder) => readdirSync(folder));
+  const found = [...new Set([...USUAL_SPLITS, ...folders])].filter(isThere);
   if (found.length > 0) return found;
   throw new UserError(
-    `${path}: no split is found (SPLIT_imgs.tsv and SPLIT_texts.jsonl, or ${USUAL_SPLITS.join(', ')} in another ` +
-      'form); name one with --split',
+    `${path}: no split is found; expected SPLIT_imgs.tsv and SPLIT_texts.jsonl, or a dataset in another form whose ` +
+      'split --split names',
   );
+}
+
+function isFolder(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
 }
 
 async function openContent(
