@@ -172,7 +172,7 @@ test('without decoding a truncated picture passes, damaged base64 does not', asy
   const jsonl = `${text(1, '一', [1, 2])}\n`;
   const { found } = await problemsOf(`1\t*\n2\t${pictures[0].slice(0, 80)}\n`, jsonl, { decode: false });
   assert.deepEqual(Object.keys(found), ['picture']);
-  assert.match(found.picture.join(), /^x_imgs\.tsv, line 1, image 1: expected .*, the base64 is damaged/);
+  assert.match(found.picture.join(), /^x_imgs\.tsv, line 1, image 1: .*base64.* is damaged/);
 });
 
 test('what opening a dataset refuses is unclean, and what it takes is clean', async (t) => {
