@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { convertDataset } from '../src/data/convert.js';
 import { openDataset } from '../src/data/dataset.js';
 import { Problems } from '../src/data/problems.js';
 import { datasetContent } from '../src/data/splitContent.js';
@@ -247,6 +248,33 @@ test('through the interface of all sources the same is counted', async () => {
   const { split: _, source: __, ...report } = splits[0];
   assert.deepEqual(counts(throughInterface), counts(report));
   dataset.close();
+});
+
+test('another source is checked once it is open; what keeps it from opening is a problem', async () => {
+  const lmdb = join(root, 'lmdb-dataset');
+  const reporter = { line: () => {}, begin: () => {}, advance: () => {}, end: () => {} };
+  await convertDataset(golden(), lmdb, {
+    to: 'lmdb',
+    splits: ['train', 'valid'],
+    source: undefined,
+    reporter,
+  });
+  const summary = ({ splits }: DatasetReport) =>
+    splits.map(({ split, source, images, pairs, isClean }) => [split, source, images, pairs, isClean]);
+  assert.deepEqual(summary(await validateDataset(lmdb, options)), [
+    ['train', 'lmdb', 400, 534, true],
+    ['valid', 'lmdb', 32, 43, true],
+  ]);
+  // The folder of one split.
+  const one = join(lmdb, 'lmdb', 'valid');
+  assert.deepEqual(summary(await validateDataset(one, options)), [['valid', 'lmdb', 32, 43, true]]);
+  writeFileSync(join(one, 'pairs', 'data.mdb'), 'no LMDB');
+  const [damaged] = (await validateDataset(one, options)).splits;
+  assert.deepEqual(
+    damaged.problems.map(({ kind, count }) => [kind, count]),
+    [['files', 1]],
+  );
+  assert.match(damaged.problems[0].listed[0], /data\.mdb/);
 });
 
 test('of very many problems the first are kept, and all are counted', () => {
