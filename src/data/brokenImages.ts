@@ -9,6 +9,8 @@ export class BrokenImages {
   readonly #states: Uint8Array;
   #read = 0;
   #broken = 0;
+  /** what is wrong with the one found last */
+  #last = '';
 
   /**
    * @param maxRate share of broken pictures, in [0, 1], above which reading ends
@@ -46,13 +48,15 @@ export class BrokenImages {
       this.#states[row] = failure === undefined ? 1 : 2;
       if (failure === undefined) continue;
       this.#broken++;
+      this.#last = failure;
       this.report(`skipped: ${failure}`);
     }
     const enough = Math.min(ENOUGH_IMAGES, this.#states.length);
     if (this.#broken <= this.maxRate * Math.max(this.#read, enough)) return;
     throw new UserError(
       `${this.#broken} of ${this.#read} pictures are broken, more than maxBrokenRate (${this.maxRate}) allows: ` +
-        '`cn-clip data validate` lists them; mend the dataset, or raise maxBrokenRate',
+        '`cn-clip data validate` lists them; mend the dataset, or raise maxBrokenRate. ' +
+        `The last one: ${this.#last}`,
     );
   }
 }
