@@ -1,12 +1,15 @@
 import { parseArgs } from 'node:util';
 import { writeFileAtomic } from '../src/io/atomic.js';
+import { measureDataWait } from './dataWait.js';
 import { type Measurement, measure } from './measure.js';
 
 /**
  * Samples per second of a training step (forward, backward, AdamW) and of each tower's inference, as a table and as
- * JSON. See bench/README.md for the comparison with PyTorch.
+ * JSON. With `data-wait`: how much of a training step is waiting for data. See bench/README.md, which also compares
+ * with PyTorch.
  */
-const { values } = parseArgs({
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
   options: {
     model: { type: 'string', multiple: true, default: ['ViT-B-32+RBT3-chinese', 'emoji'] },
     batch: { type: 'string', default: '16' },
@@ -14,37 +17,69 @@ const { values } = parseArgs({
     steps: { type: 'string', default: '8' },
     engine: { type: 'string', default: 'onnx' },
     provider: { type: 'string', default: 'cpu' },
+    workers: { type: 'string', default: '2' },
     json: { type: 'string' },
   },
 });
+const workload = {
+  batchSize: Number(values.batch),
+  contextLength: Number(values.context),
+  steps: Number(values.steps),
+  engine: values.engine,
+  provider: values.provider,
+};
+if (positionals[0] === undefined) await speed();
+else if (positionals[0] === 'data-wait') await dataWait();
+else throw new Error(`no benchmark "${positionals[0]}": give data-wait, or none`);
 
-const results: Measurement[] = [];
-for (const model of values.model) {
-  results.push(
-    ...(await measure({
-      model,
-      batchSize: Number(values.batch),
-      contextLength: Number(values.context),
-      steps: Number(values.steps),
-      engine: values.engine,
-      provider: values.provider,
-    })),
+async function speed(): Promise<void> {
+  const results: Measurement[] = [];
+  for (const model of values.model) results.push(...(await measure({ ...workload, model })));
+  print(
+    ['model', 'engine', 'what', 'batch', 'median s', 'min s', 'max s', 'samples/s'],
+    results.map(
+      ({ model, engine, what, batchSize, medianSeconds, minSeconds, maxSeconds, samplesPerSecond }) => [
+        model,
+        engine,
+        what,
+        String(batchSize),
+        ...[medianSeconds, minSeconds, maxSeconds].map((seconds) => seconds.toFixed(4)),
+        samplesPerSecond.toFixed(2),
+      ],
+    ),
+    results,
   );
 }
 
-const columns = ['model', 'engine', 'what', 'batch', 'median s', 'min s', 'max s', 'samples/s'];
-const rows = results.map(
-  ({ model, engine, what, batchSize, medianSeconds, minSeconds, maxSeconds, samplesPerSecond }) => [
-    model,
-    engine,
-    what,
-    String(batchSize),
-    ...[medianSeconds, minSeconds, maxSeconds].map((seconds) => seconds.toFixed(4)),
-    samplesPerSecond.toFixed(2),
-  ],
-);
-const widths = columns.map((column, i) => Math.max(column.length, ...rows.map((row) => row[i].length)));
-for (const row of [columns, ...rows]) console.log(row.map((cell, i) => cell.padEnd(widths[i])).join('  '));
-const json = JSON.stringify(results, null, 1);
-if (values.json === undefined) console.log(json);
-else writeFileAtomic(values.json, (append) => append(`${json}\n`));
+async function dataWait(): Promise<void> {
+  const result = await measureDataWait({
+    ...workload,
+    model: values.model[0],
+    workers: Number(values.workers),
+  });
+  print(
+    ['model', 'engine', 'batch', 'JPEG kB', 'median step s', 'median wait s', 'max wait s', 'waiting'],
+    [
+      [
+        result.model,
+        result.engine,
+        String(result.batchSize),
+        (result.pictureBytes / 1000).toFixed(0),
+        ...[result.medianStepSeconds, result.medianWaitSeconds, result.maxWaitSeconds].map((seconds) =>
+          seconds.toFixed(4),
+        ),
+        `${(100 * result.waitShare).toFixed(2)} %`,
+      ],
+    ],
+    result,
+  );
+}
+
+/** A table, and the same as JSON. */
+function print(columns: string[], rows: string[][], results: unknown): void {
+  const widths = columns.map((column, i) => Math.max(column.length, ...rows.map((row) => row[i].length)));
+  for (const row of [columns, ...rows]) console.log(row.map((cell, i) => cell.padEnd(widths[i])).join('  '));
+  const json = JSON.stringify(results, null, 1);
+  if (values.json === undefined) console.log(json);
+  else writeFileAtomic(values.json, (append) => append(`${json}\n`));
+}

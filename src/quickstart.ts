@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { resolveSettings } from './config/options.js';
 import { pretrainSchema } from './config/pretrain.js';
-import { openDataset, type PairDataset } from './data/dataset.js';
+import { type Dataset, openDataset } from './data/dataset.js';
 import { buildEmojiDataset } from './data/emoji.js';
 import { rankOfBestTrue, topK } from './eval/ranking.js';
 import { evaluateSplit, type SplitEvaluation } from './eval/split.js';
@@ -48,7 +48,7 @@ export async function quickstart(
     provider: config.provider,
     warn: reporter.line,
   });
-  const dataset = openDataset(data, 'test', reporter.line);
+  const dataset = await openDataset(data, { split: 'test', warn: reporter.line });
   try {
     const tokenizer = Tokenizer.fromFile(directory);
     const { contextLength, workers } = config;
@@ -89,30 +89,32 @@ async function buildData(directory: string, reporter: Reporter): Promise<void> {
 /** Captions drawn at random with the pictures that the model ranks first for them. */
 async function sampleQueries(
   { texts, textFeatures, imageIds, imageFeatures }: SplitEvaluation,
-  dataset: PairDataset,
+  dataset: Dataset,
   dimension: number,
 ): Promise<PretrainReport['queries']> {
   const shuffled = new Random(0, 'report queries').shuffle(Int32Array.from(texts.keys()));
   const rowOf = new Map(imageIds.map((id, row) => [id, row]));
-  const shown = shuffled.subarray(0, SHOWN_QUERIES);
-  const features = new Float32Array(shown.length * dimension);
+  const rows = shuffled.subarray(0, SHOWN_QUERIES);
+  const features = new Float32Array(rows.length * dimension);
   const featureOf = (query: number) => textFeatures.subarray(query * dimension, (query + 1) * dimension);
-  shown.forEach((query, i) => {
+  rows.forEach((query, i) => {
     features.set(featureOf(query), i * dimension);
   });
   const { indices, k } = await topK(features, imageFeatures, dimension, SHOWN_PICTURES);
-  return Array.from(shown, (query, i) => {
+  const shown = Array.from(rows, async (query, i) => {
     const trueRows = texts[query].imageIds.map((id) => rowOf.get(id)!);
+    const results = Array.from(indices.subarray(i * k, (i + 1) * k), async (row) => ({
+      id: String(imageIds[row]),
+      image: (await dataset.image(row)).bytes,
+      correct: trueRows.includes(row),
+    }));
     return {
       text: texts[query].text,
       rankOfTrue: rankOfBestTrue(featureOf(query), imageFeatures, dimension, trueRows),
-      results: Array.from(indices.subarray(i * k, (i + 1) * k), (row) => ({
-        id: String(imageIds[row]),
-        image: dataset.imageBytes(row),
-        correct: trueRows.includes(row),
-      })),
+      results: await Promise.all(results),
     };
   });
+  return Promise.all(shown);
 }
 
 function parameterCounts(model: Model): { name: string; count: number }[] {

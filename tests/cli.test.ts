@@ -104,7 +104,7 @@ test('a truncated tsv line is named with file and line', async () => {
   await assertComplaint(pretrain(settings({ data: copy })).result, /train_imgs\.tsv.*7/);
 });
 
-test('a broken picture is named with file, line and image id', async () => {
+test('a broken picture is named with file, line and image id, skipped or as an error', async () => {
   const copy = damaged('train_imgs.tsv', (text) => {
     const lines = text.split('\n');
     const [id, image] = lines[3].split('\t');
@@ -112,7 +112,15 @@ test('a broken picture is named with file, line and image id', async () => {
     return lines.join('\n');
   });
   const id = readFileSync(join(copy, 'train_imgs.tsv'), 'utf8').split('\n')[3].split('\t')[0];
-  await assertComplaint(pretrain(settings({ data: copy })).result, /train_imgs\.tsv.*4/, new RegExp(id));
+  const named = new RegExp(`train_imgs\\.tsv, line 4, image ${id}: `);
+  const output = join(folder, 'skipping');
+  const skipping = await pretrain(settings({ data: copy, output })).result;
+  assert.equal(skipping.code, 0, skipping.stderr);
+  assert.match(skipping.stdout, named);
+  assert.match(skipping.stdout, /stage 2 did without 1 broken pictures/);
+  const metrics = readFileSync(join(output, 'metrics.jsonl'), 'utf8').trimEnd().split('\n');
+  assert.ok(metrics.some((line) => (JSON.parse(line) as { replacedPairs: number }).replacedPairs > 0));
+  await assertComplaint(pretrain(settings({ data: copy }), '--max-broken-rate', '0').result, named);
 });
 
 test('weights of the wrong shape name the tensor and both shapes, and no run folder is left behind', async () => {

@@ -38,6 +38,9 @@ const metricsOf = (stage: 1 | 2, step: number): StepMetrics => ({
   samplesPerSecond: 10,
   dataTime: 0.5,
   batchTime: 1.25,
+  cutTexts: 0,
+  repeatedPairs: 0,
+  replacedPairs: 0,
 });
 
 test('a run opens anew, and again with the same settings', () => {

@@ -9,6 +9,8 @@ import { writeText } from '../io/atomic.js';
 import { createReporter, progress } from '../io/terminal.js';
 import { prepareCaption } from '../text/tokenizer.js';
 import { buildVocabulary } from '../text/vocabulary.js';
+import { dataConvertCommand } from './dataConvert.js';
+import { validateCommand } from './validate.js';
 
 const emojiSchema = z.strictObject({
   out: z.string().describe('folder to build the data set in'),
@@ -25,7 +27,7 @@ const vocabularySchema = z.strictObject({
 });
 
 export function dataCommand(): Command {
-  const command = new Command('data').description('build data sets and vocabularies');
+  const command = new Command('data').description('build, convert and check data sets, build vocabularies');
   const emoji = new Command('emoji').description('build Emoji-CN: pictures of emoji with Chinese captions');
   addSettings(emoji, emojiSchema).action(async (flags: Record<string, unknown>) => {
     const { out, size, testStyle } = resolveSettings(emojiSchema, undefined, flags);
@@ -39,16 +41,20 @@ export function dataCommand(): Command {
     reporter.line(`${out}: sources and licences are in emoji.json`);
   });
   const vocabulary = new Command('build-vocab').description("make a vocab.txt from a split's texts");
-  addSettings(vocabulary, vocabularySchema).action((flags: Record<string, unknown>) => {
+  addSettings(vocabulary, vocabularySchema).action(async (flags: Record<string, unknown>) => {
     const { data, split, out, maxSize, minFrequency } = resolveSettings(vocabularySchema, undefined, flags);
     if (existsSync(out)) throw new UserError(`${out} exists already: name another file`);
-    const dataset = openDataset(data, split);
+    const dataset = await openDataset(data, { split });
     const pieces = buildVocabulary(captions(dataset.texts()), { maxSize, minFrequency });
     dataset.close();
     writeText(out, pieces.join('\n'));
     process.stdout.write(`${out}: ${pieces.length} word pieces\n`);
   });
-  return command.addCommand(emoji).addCommand(vocabulary);
+  return command
+    .addCommand(emoji)
+    .addCommand(vocabulary)
+    .addCommand(dataConvertCommand())
+    .addCommand(validateCommand());
 }
 
 function* captions(texts: Iterable<{ text: string }>): Generator<string> {

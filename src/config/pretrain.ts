@@ -55,6 +55,16 @@ export const pretrainSchema = z.strictObject({
     })
     .prefault({}),
   contextLength: z.number().int().min(3).default(52).describe('tokens of a text, [CLS] and [SEP] included'),
+  uniqueCaptions: z
+    .boolean()
+    .default(false)
+    .describe('order the pairs so that no batch has a text or an image twice'),
+  maxBrokenRate: z
+    .number()
+    .min(0)
+    .max(1)
+    .default(0.01)
+    .describe('share of broken pictures that are skipped; above it the run ends'),
   seed: z.number().int().min(0).default(0).describe('of initial weights, data order and dropout'),
   engine: z.enum(engineNames).default('onnx').describe('what computes'),
   provider: z.enum(providerNames).default('cpu').describe('execution provider of the onnx engine'),
@@ -74,6 +84,7 @@ export type StageConfig = PretrainConfig['stage1'];
 export const operationalSettings: readonly (keyof PretrainConfig)[] = [
   'output',
   'workers',
+  'maxBrokenRate',
   'readAhead',
   'logEverySteps',
   'saveEverySteps',

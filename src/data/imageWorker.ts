@@ -1,28 +1,42 @@
+import { createHash } from 'node:crypto';
 import { parentPort, workerData } from 'node:worker_threads';
 import sharp from 'sharp';
 import { messageOf, UserError } from '../errors.js';
+import { decodeImage } from '../image/decode.js';
 import { preprocessImage } from '../image/preprocess.js';
-import { ImageTable } from './imageTable.js';
+import type { ImageSource } from './dataset.js';
+import { openImages } from './images.js';
 
 /** What a worker is started with. */
 export interface WorkerSettings {
-  imagePath: string;
-  /** LineIndex.starts of the image file, in shared memory. */
-  imageStarts: Float64Array;
+  source: ImageSource;
+  /** of the pixels */
   resolution: number;
 }
 
+/** What is asked of some rows: pixels, or a hash of the bytes, after they were decoded as a check or without. */
+export type Task = 'pixels' | 'check' | 'hash';
+
 export interface Job {
   job: number;
+  task: Task;
   rows: Int32Array;
 }
 
-export type JobResult =
-  | { job: number; pixels: Float32Array<ArrayBuffer> }
-  | { job: number; error: string; isUserError: boolean };
+/** What came of some rows: either pixels or hashes. Those of a picture that can't be read are 0. */
+export interface Loaded {
+  /** float32 [rows, 3, resolution, resolution] */
+  pixels: Float32Array<ArrayBuffer>;
+  /** [rows, 2]: the first 64 bits of SHA-256 */
+  hashes: Uint32Array<ArrayBuffer>;
+  /** of pictures that can't be read or decoded: what is wrong, naming them, by their place in the rows */
+  failures: Map<number, string>;
+}
 
-const { imagePath, imageStarts, resolution } = workerData as WorkerSettings;
-const images = new ImageTable(imagePath, imageStarts);
+export type JobResult = ({ job: number } & Loaded) | { job: number; error: string };
+
+const { source, resolution } = workerData as WorkerSettings;
+const images = openImages(source);
 const values = 3 * resolution ** 2;
 
 // One thread per worker is the whole of its share; no picture is decoded twice.
@@ -35,16 +49,30 @@ parentPort!.on('message', (job: Job) => {
   last = last.then(() => run(job));
 });
 
-async function run({ job, rows }: Job): Promise<void> {
+async function run({ job, task, rows }: Job): Promise<void> {
   try {
-    const pixels = new Float32Array(rows.length * values);
-    for (let i = 0; i < rows.length; i++) {
-      const { bytes, name } = images.read(rows[i]);
-      await preprocessImage(bytes, resolution, pixels, i * values, name);
+    const pixels = new Float32Array(task === 'pixels' ? rows.length * values : 0);
+    const hashes = new Uint32Array(task === 'pixels' ? 0 : rows.length * 2);
+    const failures = new Map<number, string>();
+    for (const [place, row] of rows.entries()) {
+      try {
+        const { bytes, name } = await images.read(row);
+        if (task === 'pixels') await preprocessImage(bytes, resolution, pixels, place * values, name);
+        else hashes.set(hashOf(bytes), place * 2);
+        if (task === 'check') await decodeImage(bytes, name);
+      } catch (error) {
+        if (!(error instanceof UserError)) throw error;
+        failures.set(place, error.message);
+      }
     }
-    parentPort!.postMessage({ job, pixels } satisfies JobResult, [pixels.buffer]);
+    const result: JobResult = { job, pixels, hashes, failures };
+    parentPort!.postMessage(result, [pixels.buffer, hashes.buffer]);
   } catch (error) {
-    const result: JobResult = { job, error: messageOf(error), isUserError: error instanceof UserError };
-    parentPort!.postMessage(result);
+    parentPort!.postMessage({ job, error: messageOf(error) } satisfies JobResult);
   }
+}
+
+function hashOf(bytes: Uint8Array): [number, number] {
+  const digest = createHash('sha256').update(bytes).digest();
+  return [digest.readUInt32BE(0), digest.readUInt32BE(4)];
 }

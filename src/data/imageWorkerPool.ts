@@ -1,8 +1,6 @@
 import { Worker } from 'node:worker_threads';
-import { messageOf, UserError } from '../errors.js';
-import type { Job, JobResult, WorkerSettings } from './imageWorker.js';
-
-type Pixels = Float32Array<ArrayBuffer>;
+import { messageOf } from '../errors.js';
+import type { Job, JobResult, Loaded, Task, WorkerSettings } from './imageWorker.js';
 
 /** A thread and how many of its jobs are unanswered: only these keep the process alive. */
 interface Member {
@@ -12,13 +10,13 @@ interface Member {
 
 interface PendingJob {
   member: Member;
-  resolve: (pixels: Pixels) => void;
+  resolve: (loaded: Loaded) => void;
   reject: (error: Error) => void;
 }
 
 /**
- * Worker threads that read, decode and resize images. A request is split over all of them and queued inside them at
- * once, so they go on while the main thread computes. The threads start with the first request.
+ * Worker threads that read, decode and resize images, or check them. A request is split over all of them and queued
+ * inside them at once, so they go on while the main thread computes. The threads start with the first request.
  */
 export class ImageWorkerPool {
   readonly #members: Member[] = [];
@@ -32,34 +30,52 @@ export class ImageWorkerPool {
   ) {}
 
   /**
-   * Preprocessed pixels of these image rows, float32 [rows, 3, resolution, resolution].
+   * Preprocessed pixels of these image rows, and which of them can't be read.
    *
-   * @throws UserError naming file, line and id of an image that can't be read; Error when a worker died or the pool
-   * was closed
+   * @throws Error when a worker died or the pool was closed
    */
-  async load(rows: Int32Array): Promise<Pixels> {
-    if (this.#failure) throw this.#failure;
-    while (this.#members.length < this.size) this.#members.push(this.#start());
-    const partSize = Math.ceil(rows.length / this.size);
-    const parts: Promise<Pixels>[] = [];
-    for (let start = 0; start < rows.length; start += partSize) {
-      parts.push(this.#post(rows.slice(start, start + partSize)));
-    }
-    const loaded = await Promise.all(parts);
-    if (loaded.length === 1) return loaded[0];
-    const pixels = new Float32Array(rows.length * 3 * this.settings.resolution ** 2);
-    let offset = 0;
-    for (const part of loaded) {
-      pixels.set(part, offset);
-      offset += part.length;
-    }
-    return pixels;
+  async load(rows: Int32Array): Promise<Pick<Loaded, 'pixels' | 'failures'>> {
+    return this.#run('pixels', rows);
+  }
+
+  /**
+   * Hashes of the bytes of these rows, and which can't be read or, where they are decoded, not be decoded.
+   *
+   * @throws Error when a worker died or the pool was closed
+   */
+  async check(rows: Int32Array, decode: boolean): Promise<Pick<Loaded, 'hashes' | 'failures'>> {
+    return this.#run(decode ? 'check' : 'hash', rows);
   }
 
   /** Ends the threads at once; what is under way fails. */
   async close(): Promise<void> {
     this.#fail(new Error('the image workers were closed'));
     await Promise.all(this.#members.map(({ thread }) => thread.terminate()));
+  }
+
+  async #run(task: Task, rows: Int32Array): Promise<Loaded> {
+    if (this.#failure) throw this.#failure;
+    while (this.#members.length < this.size) this.#members.push(this.#start());
+    const partSize = Math.ceil(rows.length / this.size);
+    const jobs: Promise<Loaded>[] = [];
+    for (let start = 0; start < rows.length; start += partSize) {
+      jobs.push(this.#post(task, rows.slice(start, start + partSize)));
+    }
+    const parts = await Promise.all(jobs);
+    if (parts.length === 1) return parts[0];
+    const total = (name: 'pixels' | 'hashes') => parts.reduce((sum, part) => sum + part[name].length, 0);
+    const pixels = new Float32Array(total('pixels'));
+    const hashes = new Uint32Array(total('hashes'));
+    const failures = new Map<number, string>();
+    const done = { pixels: 0, hashes: 0 };
+    for (const [i, part] of parts.entries()) {
+      pixels.set(part.pixels, done.pixels);
+      hashes.set(part.hashes, done.hashes);
+      done.pixels += part.pixels.length;
+      done.hashes += part.hashes.length;
+      for (const [place, message] of part.failures) failures.set(i * partSize + place, message);
+    }
+    return { pixels, hashes, failures };
   }
 
   #start(): Member {
@@ -75,13 +91,13 @@ export class ImageWorkerPool {
     return { thread, pending: 0 };
   }
 
-  #post(rows: Int32Array): Promise<Pixels> {
+  #post(task: Task, rows: Int32Array): Promise<Loaded> {
     const job = this.#jobCount++;
     const member = this.#members[job % this.size];
     if (member.pending++ === 0) member.thread.ref();
     return new Promise((resolve, reject) => {
       this.#jobs.set(job, { member, resolve, reject });
-      member.thread.postMessage({ job, rows } satisfies Job);
+      member.thread.postMessage({ job, task, rows } satisfies Job);
     });
   }
 
@@ -90,8 +106,8 @@ export class ImageWorkerPool {
     if (!pending) return;
     this.#jobs.delete(result.job);
     if (--pending.member.pending === 0) pending.member.thread.unref();
-    if ('pixels' in result) pending.resolve(result.pixels);
-    else pending.reject(result.isUserError ? new UserError(result.error) : new Error(result.error));
+    if ('pixels' in result) pending.resolve(result);
+    else pending.reject(new Error(result.error));
   }
 
   /** Without one of its threads the pool gives no complete batch: everything fails, with the first cause. */

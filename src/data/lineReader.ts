@@ -35,6 +35,13 @@ export class LineReader {
     return withoutLineEnd(bytes);
   }
 
+  /** The first bytes of a line, at most `length`; its line feed may be among them. */
+  readStart(line: number, length: number): Buffer {
+    const bytes = Buffer.allocUnsafe(Math.min(length, this.starts[line + 1] - this.starts[line]));
+    readFully(this.#file, this.starts[line], bytes, this.where(line));
+    return bytes;
+  }
+
   /** All lines in order, read in large blocks. A line is valid until the next one is asked for. */
   *readAll(): Generator<Buffer> {
     let block = Buffer.alloc(0);

@@ -1,11 +1,15 @@
 import { UserError } from '../errors.js';
 import { prepareCaption, type Tokenizer } from '../text/tokenizer.js';
-import type { PairDataset } from './dataset.js';
+import { BrokenImages } from './brokenImages.js';
+import type { Dataset } from './dataset.js';
 import { ImageWorkerPool } from './imageWorkerPool.js';
+import { readAhead } from './readAhead.js';
+import { replacePairs } from './replacePairs.js';
 import { epochOrder } from './sampler.js';
+import { numberTexts, type PairKeys, separateDuplicates } from './uniqueCaptions.js';
 
 export interface LoaderOptions {
-  dataset: PairDataset;
+  dataset: Dataset;
   tokenizer: Pick<Tokenizer, 'encodeBatch'>;
   /** side of the model's input image, pixels */
   resolution: number;
@@ -21,6 +25,15 @@ export interface LoaderOptions {
   readAhead: number;
   /** whether batches hold pixels; without, no image is decoded for them (images() gives pixels always) */
   pixels: boolean;
+  /** whether batches should have no text and no image twice; see separateDuplicates. By default false */
+  uniqueCaptions?: boolean;
+  /**
+   * share of the images that may be broken, in [0, 1]: they are reported, and their pairs replaced (see replacePairs).
+   * By default the first one is an error
+   */
+  maxBrokenRate?: number;
+  /** told what one should know, such as each broken picture; nobody by default */
+  report?: (line: string) => void;
 }
 
 export interface Batch {
@@ -35,6 +48,12 @@ export interface Batch {
   imageRows: Int32Array;
   /** dataset position of each pair */
   pairs: Int32Array;
+  /** how many texts were longer than contextLength, and lost their end */
+  cutTexts: number;
+  /** how many pairs have the text or the image of an earlier pair of the batch */
+  repeatedPairs: number;
+  /** how many pairs stand in for one whose picture is broken */
+  replacedPairs: number;
   /** how long the consumer waited for it, in seconds */
   waitSeconds: number;
 }
@@ -47,25 +66,18 @@ export interface ImageBatch {
   waitSeconds: number;
 }
 
-/** What a loader has given so far. */
+/** Sums over the batches that a loader has given so far. */
 export interface LoaderStatistics {
   batches: number;
   samples: number;
-  /** texts longer than contextLength, which lost their end */
   cutTexts: number;
-  /** how long consumers waited for pixels */
   waitSeconds: number;
 }
 
-/** The pairs of a batch before anything is read. */
-interface PairRequest {
-  pairs: Int32Array;
-  imageRows: Int32Array;
-}
-
-interface Loaded {
-  pixels: Float32Array;
-  waitSeconds: number;
+/** A batch before anything is read: its place in the order of its epoch. */
+interface Place {
+  order: Int32Array;
+  start: number;
 }
 
 /**
@@ -76,18 +88,19 @@ export class BatchLoader {
   readonly statistics: LoaderStatistics = { batches: 0, samples: 0, cutTexts: 0, waitSeconds: 0 };
   readonly #options: LoaderOptions;
   readonly #pool: ImageWorkerPool;
+  readonly #broken: BrokenImages | undefined;
+  #pairKeys: PairKeys | undefined;
 
   constructor(options: LoaderOptions) {
-    const { dataset, resolution, workers } = options;
+    const { dataset, resolution, workers, maxBrokenRate, report = () => {} } = options;
     this.#options = options;
-    this.#pool = new ImageWorkerPool(workers, {
-      imagePath: dataset.imagePath,
-      imageStarts: dataset.imageIndex.starts,
-      resolution,
-    });
+    this.#pool = new ImageWorkerPool(workers, { source: dataset.imageSource, resolution });
+    if (maxBrokenRate !== undefined) {
+      this.#broken = new BrokenImages(dataset.imageCount, maxBrokenRate, report);
+    }
   }
 
-  get dataset(): PairDataset {
+  get dataset(): Dataset {
     return this.#options.dataset;
   }
 
@@ -95,26 +108,37 @@ export class BatchLoader {
     return Math.ceil(this.dataset.pairCount / this.#options.batchSize);
   }
 
+  /** How many images were found broken so far. */
+  get brokenImages(): number {
+    return this.#broken?.count ?? 0;
+  }
+
   /**
-   * The batches of an epoch, from `startBatch` on: what an uninterrupted epoch would have given from there.
+   * The batches of an epoch, from `startBatch` on: what an uninterrupted epoch would have given from there. Without
+   * pixels, images are known to be broken once `images` came to them.
    *
-   * @throws UserError for a split without pairs, or naming file, line and id of an image or text that is broken;
-   * Error when a worker died
+   * @throws UserError for a split without pairs, naming file, line and id of a text that is broken, or of an image
+   * unless there is a maxBrokenRate, and above that rate; Error when a worker died
    */
   async *batches(epoch: number, startBatch = 0): AsyncGenerator<Batch> {
-    const requests = this.#pairRequests(epoch, startBatch);
-    if (this.#options.pixels) {
-      for await (const loaded of this.#load(requests)) yield this.#complete(loaded, loaded);
-    } else {
-      for (const request of requests) yield this.#complete(request);
+    const load = (place: Place) =>
+      this.#options.pixels ? this.#load(place) : { pairs: this.#pairsAt(place) };
+    const places = this.#places(epoch, startBatch);
+    for await (const { request, loaded, waitSeconds } of readAhead(places, load, this.#options.readAhead)) {
+      yield this.#complete(request, loaded, waitSeconds);
     }
   }
 
-  /** Every image of the split once, in row order; the last batch may be smaller. Throws as `batches` does. */
+  /**
+   * Every image of the split once, in row order; the last batch may be smaller. Where broken images are let pass,
+   * their pixels are 0. Throws as `batches` does.
+   */
   async *images(): AsyncGenerator<ImageBatch> {
     const requests = imageRequests(this.dataset.imageCount, this.#options.batchSize);
-    for await (const { imageRows, pixels, waitSeconds } of this.#load(requests)) {
-      yield { n: imageRows.length, pixels, imageRows, waitSeconds };
+    const read = (rows: Int32Array) => this.#read(rows);
+    for await (const { request, loaded, waitSeconds } of readAhead(requests, read, this.#options.readAhead)) {
+      this.statistics.waitSeconds += waitSeconds;
+      yield { n: request.length, pixels: loaded.pixels, imageRows: request, waitSeconds };
     }
   }
 
@@ -123,64 +147,119 @@ export class BatchLoader {
     await this.#pool.close();
   }
 
-  *#pairRequests(epoch: number, startBatch: number): Generator<PairRequest> {
-    const { dataset, batchSize, seed, shuffle } = this.#options;
+  *#places(epoch: number, startBatch: number): Generator<Place> {
+    const { dataset, batchSize } = this.#options;
     if (dataset.pairCount === 0) {
-      throw new UserError(`${dataset.textPath}: no pairs to train on, every text has "image_ids": []`);
+      throw new UserError(`${dataset.location}: no pairs to train on, no text has an image`);
     }
-    const order = epochOrder(dataset.pairCount, batchSize, seed, epoch, shuffle);
-    for (let start = startBatch * batchSize; start < order.length; start += batchSize) {
-      const pairs = order.slice(start, start + batchSize);
-      yield { pairs, imageRows: pairs.map((pair) => dataset.pairImageRows[pair]) };
-    }
+    const order = this.#order(epoch);
+    for (let start = startBatch * batchSize; start < order.length; start += batchSize) yield { order, start };
   }
 
-  /** Adds the pixels to each request. `readAhead` requests are with the workers while the consumer has one. */
-  async *#load<R extends { imageRows: Int32Array }>(requests: Iterator<R>): AsyncGenerator<R & Loaded> {
-    const ahead: { request: R; loading: Promise<Float32Array> }[] = [];
-    const requestNext = () => {
-      const { value: request, done } = requests.next();
-      if (done) return;
-      const loading = this.#pool.load(request.imageRows);
-      // An error is for the consumer, when it comes to this batch; till then it counts as seen.
-      loading.catch(() => {});
-      ahead.push({ request, loading });
-    };
-    for (let i = 0; i < this.#options.readAhead; i++) requestNext();
-    for (;;) {
-      requestNext();
-      const next = ahead.shift();
-      if (!next) return;
-      const began = performance.now();
-      const pixels = await next.loading;
-      const waitSeconds = (performance.now() - began) / 1000;
-      this.statistics.waitSeconds += waitSeconds;
-      yield { ...next.request, pixels, waitSeconds };
+  #order(epoch: number): Int32Array {
+    const { dataset, batchSize, seed, shuffle, uniqueCaptions, report } = this.#options;
+    const shuffled = epochOrder(dataset.pairCount, batchSize, seed, epoch, shuffle);
+    if (!uniqueCaptions) return shuffled;
+    this.#pairKeys ??= pairKeys(dataset);
+    const { order, unplaced } = separateDuplicates(shuffled, batchSize, this.#pairKeys);
+    if (unplaced > 0) {
+      report?.(
+        `epoch ${epoch + 1}: ${unplaced} of ${order.length} pairs share a batch with their own text or image, ` +
+          'there is no other place for them',
+      );
     }
+    return order;
   }
 
-  #complete({ pairs, imageRows }: PairRequest, loaded?: Loaded): Batch {
+  /** The pairs of a batch, without those whose image is known to be broken. */
+  #pairsAt({ order, start }: Place): Int32Array {
+    const { dataset, batchSize } = this.#options;
+    const isUsable = (pair: number) => !this.#broken?.has(dataset.pairImageRows[pair]);
+    return replacePairs(order, start, batchSize, isUsable, this.#pairKeys);
+  }
+
+  /** Pairs and pixels of a batch. As long as images turn out to be broken, others take the place of their pairs. */
+  async #load(place: Place): Promise<{ pairs: Int32Array; pixels: Float32Array }> {
+    let pairs = this.#pairsAt(place);
+    let { pixels, failures } = await this.#read(this.#imageRows(pairs));
+    while (failures.size > 0) {
+      const replaced = this.#pairsAt(place);
+      const changed = [...replaced.keys()].filter((i) => replaced[i] !== pairs[i]);
+      const more = await this.#read(this.#imageRows(Int32Array.from(changed, (i) => replaced[i])));
+      const values = pixels.length / pairs.length;
+      for (const [i, to] of changed.entries()) {
+        pixels.set(more.pixels.subarray(i * values, (i + 1) * values), to * values);
+      }
+      pairs = replaced;
+      failures = more.failures;
+    }
+    return { pairs, pixels };
+  }
+
+  #imageRows(pairs: Int32Array): Int32Array {
+    return pairs.map((pair) => this.dataset.pairImageRows[pair]);
+  }
+
+  /** @throws UserError for a broken image, unless there is a maxBrokenRate, and above that rate */
+  async #read(rows: Int32Array): ReturnType<ImageWorkerPool['load']> {
+    const loaded = await this.#pool.load(rows);
+    const [failure] = loaded.failures.values();
+    if (failure !== undefined && this.#broken === undefined) throw new UserError(failure);
+    this.#broken?.note(rows, loaded.failures);
+    return loaded;
+  }
+
+  #complete(
+    { order, start }: Place,
+    { pairs, pixels }: { pairs: Int32Array; pixels?: Float32Array },
+    loadSeconds: number,
+  ): Batch {
     const { dataset, tokenizer, contextLength } = this.#options;
-    const texts = Array.from(pairs, (pair) => prepareCaption(dataset.pair(pair).text));
+    const began = performance.now();
+    const imageRows = this.#imageRows(pairs);
+    const texts = Array.from(pairs, (pair) => prepareCaption(dataset.caption(pair).text));
     const { ids, n, length, cut } = tokenizer.encodeBatch(texts, contextLength);
+    const waitSeconds = loadSeconds + (performance.now() - began) / 1000;
     this.statistics.batches++;
     this.statistics.samples += n;
     this.statistics.cutTexts += cut;
+    this.statistics.waitSeconds += waitSeconds;
     return {
       n,
       length,
       ids,
-      pixels: loaded?.pixels,
+      pixels,
       imageRows,
       pairs,
-      waitSeconds: loaded?.waitSeconds ?? 0,
+      cutTexts: cut,
+      repeatedPairs: countRepeated(texts, imageRows),
+      replacedPairs: pairs.filter((pair, i) => pair !== order[start + i]).length,
+      waitSeconds,
     };
   }
 }
 
-function* imageRequests(imageCount: number, batchSize: number): Generator<{ imageRows: Int32Array }> {
+/** What uniqueCaptions compares: equal texts have the same number, whichever of their rows they stand in. */
+function pairKeys(dataset: Dataset): PairKeys {
+  const numbers = numberTexts(dataset.texts(), dataset.textCount);
+  return { texts: dataset.pairTextRows.map((row) => numbers[row]), images: dataset.pairImageRows };
+}
+
+function countRepeated(texts: readonly string[], imageRows: Int32Array): number {
+  const seenTexts = new Set<string>();
+  const seenImages = new Set<number>();
+  let repeated = 0;
+  for (const [i, text] of texts.entries()) {
+    if (seenTexts.has(text) || seenImages.has(imageRows[i])) repeated++;
+    seenTexts.add(text);
+    seenImages.add(imageRows[i]);
+  }
+  return repeated;
+}
+
+function* imageRequests(imageCount: number, batchSize: number): Generator<Int32Array> {
   for (let start = 0; start < imageCount; start += batchSize) {
     const n = Math.min(batchSize, imageCount - start);
-    yield { imageRows: Int32Array.from({ length: n }, (_, i) => start + i) };
+    yield Int32Array.from({ length: n }, (_, i) => start + i);
   }
 }

@@ -2,7 +2,7 @@ import { basename, join, resolve } from 'node:path';
 import { type CheckpointContent, writeCheckpoint } from '../checkpoint/directory.js';
 import { openCheckpoint } from '../checkpoint/open.js';
 import { operationalSettings, type PretrainConfig, type StageConfig } from '../config/pretrain.js';
-import { openDataset, type PairDataset } from '../data/dataset.js';
+import { type Dataset, openDataset } from '../data/dataset.js';
 import { BatchLoader } from '../data/loader.js';
 import { createEngine } from '../engine/select.js';
 import { UserError } from '../errors.js';
@@ -13,6 +13,7 @@ import { allocateModel, createModel, readWeightsInto } from '../model/load.js';
 import type { Model } from '../model/model.js';
 import { Tokenizer } from '../text/tokenizer.js';
 import { defaultAdamW } from './adamw.js';
+import { trainingBatches } from './batches.js';
 import { logLine } from './logLine.js';
 import { type Position, RunDirectory, type StepMetrics } from './runDirectory.js';
 import { changedFactors, initializeTowers, openOrigin, requireOneStart } from './start.js';
@@ -40,7 +41,7 @@ export async function pretrain(
   const { reporter } = options;
   const running = options.stages.filter((stage) => settingsOf(config, stage).epochs > 0);
   if (running.length === 0) throw new UserError('nothing to train: epochs is 0 in every stage');
-  const dataset = openDataset(config.data, config.split, reporter.line);
+  const dataset = await openDataset(config.data, { split: config.split, warn: reporter.line });
   reporter.line(`${config.data} ${config.split}: ${dataset.pairCount} pairs, ${dataset.imageCount} images`);
   const tokenizer = Tokenizer.fromFile(config.vocabulary ?? join(config.data, 'vocab.txt'));
   const modelConfig = loadModelConfig(config.model, { vocabSize: tokenizer.vocabularySize });
@@ -74,13 +75,13 @@ export async function pretrain(
 /** Bytes of cached image features above which a locked tower computes them anew in every step. */
 const MAX_CACHED_BYTES = 2 ** 31;
 
-function featureBytes(model: Model, dataset: PairDataset): number {
+function featureBytes(model: Model, dataset: Dataset): number {
   return dataset.imageCount * model.config.embed_dim * 4;
 }
 
 interface StageContext extends PretrainOptions {
   config: PretrainConfig;
-  dataset: PairDataset;
+  dataset: Dataset;
   model: Model;
   tokenizer: Tokenizer;
   run: RunDirectory;
@@ -117,6 +118,11 @@ async function runStage(stage: 1 | 2, context: StageContext): Promise<boolean> {
   // Nothing changes a locked tower's input, so its features are computed once; no pixels are decoded after that.
   const cacheFeatures = freezeVision && featureBytes(model, context.dataset) <= MAX_CACHED_BYTES;
   const seed = config.seed * 2 + stage;
+  /** For people who watch, and for those who read the log. */
+  const note = (line: string) => {
+    run.appendLog(line);
+    reporter.line(line);
+  };
   const loader = new BatchLoader({
     dataset: context.dataset,
     tokenizer,
@@ -128,6 +134,9 @@ async function runStage(stage: 1 | 2, context: StageContext): Promise<boolean> {
     workers: config.workers,
     readAhead: config.readAhead,
     pixels: !cacheFeatures,
+    uniqueCaptions: config.uniqueCaptions,
+    maxBrokenRate: config.maxBrokenRate,
+    report: note,
   });
   let trainer: Trainer | undefined;
   try {
@@ -173,25 +182,31 @@ async function runStage(stage: 1 | 2, context: StageContext): Promise<boolean> {
     const features = cacheFeatures ? await encodeImages(model, loader, reporter) : undefined;
 
     reporter.begin(`stage ${stage}`, totalSteps, trainer.stepCount);
-    for await (const { batch, epoch, dataTime } of trainingBatches(
-      loader,
-      features,
-      model,
-      trainer,
+    const batches = trainingBatches(loader, {
       settings,
-    )) {
+      contextLength: config.contextLength,
+      uniqueCaptions: config.uniqueCaptions,
+      stepCount: trainer.stepCount,
+      features,
+      width: model.config.embed_dim,
+      report: note,
+    });
+    for await (const { batch, loaded, epoch } of batches) {
       const began = performance.now();
       const result = await trainer.step(batch);
       const step = trainer.stepCount;
-      const batchTime = dataTime + (performance.now() - began) / 1000;
+      const batchTime = loaded.waitSeconds + (performance.now() - began) / 1000;
       const metrics: StepMetrics = {
         stage,
         step,
         epoch: epoch + 1,
         ...result,
         samplesPerSecond: batch.n / batchTime,
-        dataTime,
+        dataTime: loaded.waitSeconds,
         batchTime,
+        cutTexts: loaded.cutTexts,
+        repeatedPairs: loaded.repeatedPairs,
+        replacedPairs: loaded.replacedPairs,
       };
       if (!Number.isFinite(result.loss)) {
         throw new UserError(
@@ -201,9 +216,7 @@ async function runStage(stage: 1 | 2, context: StageContext): Promise<boolean> {
       }
       run.appendMetrics(metrics);
       if (step % config.logEverySteps === 0 || step === totalSteps) {
-        const line = logLine(metrics, { totalSteps, stepsPerEpoch, batchSize: settings.batchSize });
-        run.appendLog(line);
-        reporter.line(line);
+        note(logLine(metrics, { totalSteps, stepsPerEpoch, batchSize: settings.batchSize }));
       }
       reporter.advance(step);
       const stopping = shouldStop();
@@ -217,41 +230,12 @@ async function runStage(stage: 1 | 2, context: StageContext): Promise<boolean> {
       }
     }
     reporter.end();
-    const { cutTexts, samples } = loader.statistics;
-    if (cutTexts > 0) {
-      reporter.line(`${cutTexts} of ${samples} texts were cut to contextLength ${config.contextLength}`);
-    }
+    if (loader.brokenImages > 0) note(`stage ${stage} did without ${loader.brokenImages} broken pictures`);
     finish(context, { stage, step: totalSteps, totalSteps });
     return true;
   } finally {
     await loader.close();
     await trainer?.dispose();
-  }
-}
-
-/** The batches that remain of a stage, epoch after epoch, with cached image features in place of pixels if given. */
-async function* trainingBatches(
-  loader: BatchLoader,
-  features: Float32Array | undefined,
-  model: Model,
-  trainer: Trainer,
-  settings: StageConfig,
-) {
-  const { embed_dim: width } = model.config;
-  const firstEpoch = Math.floor(trainer.stepCount / loader.batchesPerEpoch);
-  let skipped = trainer.stepCount % loader.batchesPerEpoch;
-  for (let epoch = firstEpoch; epoch < settings.epochs; epoch++) {
-    for await (const { n, length, ids, pixels, imageRows, waitSeconds } of loader.batches(epoch, skipped)) {
-      let imageFeatures: Float32Array | undefined;
-      if (features !== undefined) {
-        imageFeatures = new Float32Array(n * width);
-        for (const [i, row] of imageRows.entries()) {
-          imageFeatures.set(features.subarray(row * width, (row + 1) * width), i * width);
-        }
-      }
-      yield { batch: { n, length, ids, pixels, imageFeatures }, epoch, dataTime: waitSeconds };
-    }
-    skipped = 0;
   }
 }
 

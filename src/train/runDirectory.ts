@@ -28,6 +28,10 @@ export interface StepMetrics extends StepResult {
   /** seconds spent waiting for data, and in all */
   dataTime: number;
   batchTime: number;
+  /** texts of the batch that lost their end, pairs that repeat a text or an image of it, pairs for broken pictures */
+  cutTexts: number;
+  repeatedPairs: number;
+  replacedPairs: number;
 }
 
 const temporary = /\.\d+\.tmp$/;

@@ -1,0 +1,80 @@
+import type { StageConfig } from '../config/pretrain.js';
+import type { Batch, BatchLoader } from '../data/loader.js';
+import type { TrainingBatch } from './trainer.js';
+
+/** Share of an epoch's pairs that repeat a text or an image of their batch above which one should know a way out. */
+const MANY_REPEATED = 0.01;
+
+export interface EpochOptions {
+  settings: Pick<StageConfig, 'epochs'>;
+  contextLength: number;
+  uniqueCaptions: boolean;
+  /** steps of the stage that are taken already */
+  stepCount: number;
+  /** of all images, [images, width], in place of pixels */
+  features?: Float32Array;
+  /** of the features */
+  width: number;
+  /** told at the end of each epoch what was in it */
+  report: (line: string) => void;
+}
+
+/** A batch as the trainer takes it, and as the loader gave it. */
+export interface Step {
+  batch: TrainingBatch;
+  loaded: Batch;
+  /** from 0 */
+  epoch: number;
+}
+
+/** The batches that remain of a stage, epoch after epoch, with cached image features in place of pixels if given. */
+export async function* trainingBatches(loader: BatchLoader, options: EpochOptions): AsyncGenerator<Step> {
+  const { settings, stepCount, features, width, report } = options;
+  let advised = options.uniqueCaptions;
+  let skipped = stepCount % loader.batchesPerEpoch;
+  for (let epoch = Math.floor(stepCount / loader.batchesPerEpoch); epoch < settings.epochs; epoch++) {
+    const sums = { pairs: 0, cutTexts: 0, repeatedPairs: 0, replacedPairs: 0 };
+    for await (const loaded of loader.batches(epoch, skipped)) {
+      const { n, length, ids, pixels, imageRows } = loaded;
+      const imageFeatures = features && featuresOf(imageRows, features, width);
+      sums.pairs += n;
+      for (const name of ['cutTexts', 'repeatedPairs', 'replacedPairs'] as const) sums[name] += loaded[name];
+      yield { batch: { n, length, ids, pixels, imageFeatures }, loaded, epoch };
+    }
+    skipped = 0;
+    report(epochLine(epoch + 1, sums, options.contextLength));
+    if (!advised && sums.repeatedPairs > MANY_REPEATED * sums.pairs) {
+      report(ADVICE);
+      advised = true;
+    }
+  }
+}
+
+function featuresOf(imageRows: Int32Array, features: Float32Array, width: number): Float32Array {
+  const batch = new Float32Array(imageRows.length * width);
+  for (const [i, row] of imageRows.entries()) {
+    batch.set(features.subarray(row * width, (row + 1) * width), i * width);
+  }
+  return batch;
+}
+
+type Sums = Record<'pairs' | 'cutTexts' | 'repeatedPairs' | 'replacedPairs', number>;
+
+/** What was in an epoch, or in what of it remained when the run was resumed. */
+function epochLine(
+  epoch: number,
+  { pairs, cutTexts, repeatedPairs, replacedPairs }: Sums,
+  contextLength: number,
+): string {
+  const share = (count: number) => `${count} of ${pairs} (${((100 * count) / pairs).toFixed(2)} %)`;
+  const parts = [
+    `${share(repeatedPairs)} pairs repeat a text or an image of their batch`,
+    `${share(cutTexts)} texts were cut to contextLength ${contextLength}`,
+  ];
+  if (replacedPairs > 0) parts.push(`${share(replacedPairs)} pairs stand in for broken pictures`);
+  return `epoch ${epoch}: ${parts.join(', ')}`;
+}
+
+const ADVICE =
+  'warning: more than 1 % of the pairs repeat a text or an image of their batch. They belong together but are ' +
+  'trained apart: set uniqueCaptions: true';
