@@ -34,6 +34,8 @@ export interface DeviceTensor {
   /** The values: the storage itself on the onnx engine, a downloaded copy on the tfjs engine. */
   read(): Float32Array;
   write(values: Float32Array): void;
+  /** Sets all values to zero. */
+  clear(): void;
   dispose(): void;
 }
 
@@ -80,6 +82,10 @@ export interface Engine {
   compile(fn: TensorFunction, signature: Signature): Promise<Program>;
   /** Updates a weight and its two moments in place. */
   adamw(weight: DeviceTensor, gradient: DeviceTensor, moments: Moments, factors: AdamWFactors): void;
+  /** The Euclidean norm of all values of the tensors together. */
+  norm(tensors: Iterable<DeviceTensor>): number;
+  /** Multiplies all values, in place. */
+  scale(tensor: DeviceTensor, factor: number): void;
   /** A tensor of zeros, or of the given values, which it may keep as its storage. */
   tensor(shape: readonly number[], values?: Float32Array): DeviceTensor;
   dispose(): Promise<void>;

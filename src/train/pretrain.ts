@@ -14,8 +14,8 @@ import type { Model } from '../model/model.js';
 import { Tokenizer } from '../text/tokenizer.js';
 import { logLine } from './logLine.js';
 import { type Position, RunDirectory, type StepMetrics } from './runDirectory.js';
-import { changedFactors, initializeTowers, openOrigin, requireOneStart } from './start.js';
-import { createTrainer, type Trainer } from './trainer.js';
+import { changedFactors, initializeTowers, openOrigin, openTeacher, requireOneStart } from './start.js';
+import { createTrainer, type Trainer, type TrainingBatch } from './trainer.js';
 
 export interface PretrainOptions {
   /** the stages to run, in order */
@@ -70,11 +70,11 @@ export async function pretrain(
   return run.model;
 }
 
-/** Bytes of cached image features above which a locked tower computes them anew in every step. */
+/** Bytes of cached image features above which they are computed anew in every step. */
 const MAX_CACHED_BYTES = 2 ** 31;
 
-function featureBytes(model: Model, dataset: PairDataset): number {
-  return dataset.imageCount * model.config.embed_dim * 4;
+function fitsInCache(model: Model, dataset: PairDataset): boolean {
+  return dataset.imageCount * model.config.embed_dim * 4 <= MAX_CACHED_BYTES;
 }
 
 interface StageContext extends PretrainOptions {
@@ -102,9 +102,9 @@ async function runStage(stage: 1 | 2, context: StageContext): Promise<boolean> {
   const later = stage === 1 ? run.latest(2) : undefined;
   if (later !== undefined) return true;
 
-  const freezeVision = stage === 1;
+  const freezeVision = stage === 1 || settings.freezeVision;
   // Nothing changes a locked tower's input, so its features are computed once; no pixels are decoded after that.
-  const cacheFeatures = freezeVision && featureBytes(model, context.dataset) <= MAX_CACHED_BYTES;
+  const cacheFeatures = freezeVision && fitsInCache(model, context.dataset);
   const seed = config.seed * 2 + stage;
   const loader = new BatchLoader({
     dataset: context.dataset,
@@ -119,6 +119,7 @@ async function runStage(stage: 1 | 2, context: StageContext): Promise<boolean> {
     pixels: !cacheFeatures,
   });
   let trainer: Trainer | undefined;
+  let teacher: Model | undefined;
   try {
     const stepsPerEpoch = loader.batchesPerEpoch;
     const totalSteps = settings.epochs * stepsPerEpoch;
@@ -143,12 +144,8 @@ async function runStage(stage: 1 | 2, context: StageContext): Promise<boolean> {
       return true;
     }
 
-    trainer = await createTrainer(model, {
-      ...settings,
-      totalSteps,
-      freezeVision,
-      seed,
-    });
+    teacher = await openTeacher(config, settings, reporter);
+    trainer = await createTrainer(model, { ...settings, totalSteps, freezeVision, seed, teacher });
     if (resumed !== undefined) {
       const training = openCheckpoint(resumed.path).training();
       trainer.restore(training, resumed.path);
@@ -159,16 +156,14 @@ async function runStage(stage: 1 | 2, context: StageContext): Promise<boolean> {
       );
     }
     run.cutMetrics({ stage, step: trainer.stepCount, totalSteps });
-    const features = cacheFeatures ? await encodeImages(model, loader, reporter) : undefined;
+    const features: CachedFeatures = {};
+    if (cacheFeatures) features.imageFeatures = await encodeImages(model, loader, reporter);
+    if (teacher !== undefined && fitsInCache(teacher, context.dataset)) {
+      features.teacherFeatures = await encodeImages(teacher, loader, reporter);
+    }
 
     reporter.begin(`stage ${stage}`, totalSteps, trainer.stepCount);
-    for await (const { batch, epoch, dataTime } of trainingBatches(
-      loader,
-      features,
-      model,
-      trainer,
-      settings,
-    )) {
+    for await (const { batch, epoch, dataTime } of trainingBatches(loader, features, trainer, settings)) {
       const began = performance.now();
       const result = await trainer.step(batch);
       const step = trainer.stepCount;
@@ -215,33 +210,40 @@ async function runStage(stage: 1 | 2, context: StageContext): Promise<boolean> {
   } finally {
     await loader.close();
     await trainer?.dispose();
+    await teacher?.dispose();
   }
 }
 
-/** The batches that remain of a stage, epoch after epoch, with cached image features in place of pixels if given. */
+/** Image features of all pictures of the data, a row for each. */
+type CachedFeatures = Pick<TrainingBatch, 'imageFeatures' | 'teacherFeatures'>;
+
+/** The batches that remain of a stage, epoch after epoch, with those image features that are cached. */
 async function* trainingBatches(
   loader: BatchLoader,
-  features: Float32Array | undefined,
-  model: Model,
+  features: CachedFeatures,
   trainer: Trainer,
   settings: StageConfig,
 ) {
-  const { embed_dim: width } = model.config;
   const firstEpoch = Math.floor(trainer.stepCount / loader.batchesPerEpoch);
   let skipped = trainer.stepCount % loader.batchesPerEpoch;
   for (let epoch = firstEpoch; epoch < settings.epochs; epoch++) {
     for await (const { n, length, ids, pixels, imageRows, waitSeconds } of loader.batches(epoch, skipped)) {
-      let imageFeatures: Float32Array | undefined;
-      if (features !== undefined) {
-        imageFeatures = new Float32Array(n * width);
-        for (const [i, row] of imageRows.entries()) {
-          imageFeatures.set(features.subarray(row * width, (row + 1) * width), i * width);
-        }
+      const batch: TrainingBatch = { n, length, ids, pixels };
+      for (const [name, all] of Object.entries(features) as [keyof CachedFeatures, Float32Array][]) {
+        batch[name] = rowsOf(all, imageRows, all.length / loader.dataset.imageCount);
       }
-      yield { batch: { n, length, ids, pixels, imageFeatures }, epoch, dataTime: waitSeconds };
+      yield { batch, epoch, dataTime: waitSeconds };
     }
     skipped = 0;
   }
+}
+
+function rowsOf(all: Float32Array, rows: ArrayLike<number>, width: number): Float32Array {
+  const chosen = new Float32Array(rows.length * width);
+  for (let i = 0; i < rows.length; i++) {
+    chosen.set(all.subarray(rows[i] * width, (rows[i] + 1) * width), i * width);
+  }
+  return chosen;
 }
 
 function save(context: StageContext, trainer: Trainer, position: Position): void {
@@ -249,7 +251,7 @@ function save(context: StageContext, trainer: Trainer, position: Position): void
   const content = checkpointContent(context, position);
   writeCheckpoint(run.checkpointPath(position), {
     ...content,
-    training: { ...content.training, optimizer: trainer.optimizerState },
+    training: { ...content.training, optimizer: trainer.optimizerState, adapters: trainer.adapterTensors },
   });
   run.rotate(config.keepCheckpoints);
 }

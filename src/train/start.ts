@@ -1,9 +1,10 @@
 import { openCheckpoint } from '../checkpoint/open.js';
 import type { TrainingState } from '../checkpoint/trainingState.js';
-import type { PretrainConfig } from '../config/pretrain.js';
+import type { PretrainConfig, StageConfig } from '../config/pretrain.js';
 import { UserError } from '../errors.js';
 import type { Reporter } from '../io/terminal.js';
 import { initializationTable, initializeTower } from '../model/initialize.js';
+import { loadModel } from '../model/load.js';
 import type { Model } from '../model/model.js';
 import { isVisionParameter } from '../model/parameters.js';
 import type { Position } from './runDirectory.js';
@@ -65,4 +66,14 @@ export function initializeTowers(model: Model, { init }: PretrainConfig, reporte
     if (file === undefined) continue;
     for (const line of initializationTable(initializeTower(model, tower, file))) reporter.line(line);
   }
+}
+
+/** The model whose image features a stage comes near to, if it has one. @throws UserError as `loadModel` */
+export async function openTeacher(
+  { engine, provider }: PretrainConfig,
+  { teacher }: StageConfig,
+  reporter: Reporter,
+): Promise<Model | undefined> {
+  if (teacher === undefined) return undefined;
+  return loadModel(teacher, { engine, provider, warn: reporter.line });
 }

@@ -33,6 +33,10 @@ class ArrayTensor implements DeviceTensor {
     this.data.set(values);
   }
 
+  clear(): void {
+    this.data.fill(0);
+  }
+
   dispose(): void {}
 }
 
@@ -46,6 +50,8 @@ export class OnnxEngine implements Engine {
     this.options = {
       executionProviders: [provider],
       graphOptimizationLevel: 'all',
+      // A pattern is a block for all values of a run, which is taken beside the memory of the run that it was seen in.
+      enableMemPattern: false,
       logSeverityLevel: 3,
     };
   }
@@ -90,6 +96,20 @@ export class OnnxEngine implements Engine {
     factors: AdamWFactors,
   ): void {
     updateAdamW(weight.read(), gradient.read(), first.read(), second.read(), factors);
+  }
+
+  norm(tensors: Iterable<DeviceTensor>): number {
+    let sum = 0;
+    for (const tensor of tensors) {
+      const values = tensor.read();
+      for (let i = 0; i < values.length; i++) sum += values[i] * values[i];
+    }
+    return Math.sqrt(sum);
+  }
+
+  scale(tensor: DeviceTensor, factor: number): void {
+    const values = tensor.read();
+    for (let i = 0; i < values.length; i++) values[i] *= factor;
   }
 
   tensor(shape: readonly number[], values?: Float32Array): DeviceTensor {

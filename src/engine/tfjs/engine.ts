@@ -34,6 +34,10 @@ class TfTensor implements DeviceTensor {
     this.tensor = tf.keep(tensor);
   }
 
+  clear(): void {
+    this.replace(tf.zeros([...this.shape]));
+  }
+
   dispose(): void {
     this.tensor.dispose();
   }
@@ -73,6 +77,22 @@ export class TfjsEngine implements Engine {
       (first as TfTensor).replace(newFirst);
       (second as TfTensor).replace(newSecond);
     });
+  }
+
+  norm(tensors: Iterable<DeviceTensor>): number {
+    tf.setBackend(this.backend);
+    let sum = 0;
+    for (const tensor of tensors) {
+      const square = tf.tidy(() => tf.sum(tf.square((tensor as TfTensor).tensor)));
+      sum += square.dataSync()[0];
+      square.dispose();
+    }
+    return Math.sqrt(sum);
+  }
+
+  scale(tensor: DeviceTensor, factor: number): void {
+    tf.setBackend(this.backend);
+    (tensor as TfTensor).replace(tf.mul((tensor as TfTensor).tensor, factor));
   }
 
   tensor(shape: readonly number[], values?: Float32Array): DeviceTensor {
