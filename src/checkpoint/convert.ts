@@ -74,7 +74,7 @@ export function convertCheckpoint(from: string, out: string, options: ConvertOpt
 }
 
 /** @throws UserError for a vocabulary that the model's embeddings are too few for */
-function readVocabulary(path: string, { vocab_size: size }: ModelConfig): readonly string[] {
+export function readVocabulary(path: string, { vocab_size: size }: ModelConfig): readonly string[] {
   const { vocabulary } = Tokenizer.fromFile(path);
   if (vocabulary.length <= size) return vocabulary;
   throw new UserError(
