@@ -1,6 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Engine } from '../src/engine/engine.js';
+import type { Node } from '../src/engine/onnx/graph.js';
+import { record } from '../src/engine/onnx/recorder.js';
+import { trainingFunction } from '../src/train/gradients.js';
+import { completeOptions } from '../src/train/options.js';
+import { trainingPlan } from '../src/train/plan.js';
 import { createTrainer, type TrainerOptions, type TrainingBatch } from '../src/train/trainer.js';
 import {
   assertSameBits,
@@ -73,3 +78,27 @@ for (const engine of engines) {
     assertSameBits(outcomes[1].buffers, outcomes[0].buffers);
   });
 }
+
+/** How many values of the forward pass a recorded training step holds for its backward pass. */
+function heldValues(checkpointing: boolean): number {
+  const model = tinyModel(onnx);
+  const options = completeOptions({ ...trainerDefaults, checkpointing }, model.config);
+  const plan = trainingPlan(model, options, [...model.weights.keys()]);
+  const { fn, signature } = trainingFunction(plan);
+  const { nodes, outputs } = record(fn, signature);
+  const forward = new Set<string>([outputs.get('loss')!.value]);
+  for (const node of nodes.toReversed()) {
+    if (node.outputs.some((output) => forward.has(output)))
+      for (const input of node.inputs) forward.add(input);
+  }
+  const isForward = ({ outputs }: Node) => outputs.some((output) => forward.has(output));
+  const read = new Set(nodes.filter((node) => !isForward(node)).flatMap(({ inputs }) => inputs));
+  // Views and shapes are no memory of their own.
+  const computed = nodes.filter((node) => isForward(node) && !/^(Shape|Reshape|Concat|Mul)$/.test(node.op));
+  return computed.flatMap(({ outputs }) => outputs).filter((output) => read.has(output)).length;
+}
+
+test('with checkpointing a backward pass holds little more of the forward pass than the inputs of blocks', () => {
+  const [plain, checkpointed] = [heldValues(false), heldValues(true)];
+  assert.ok(checkpointed < plain / 2, `${checkpointed} values are held, ${plain} without`);
+});
