@@ -14,8 +14,16 @@ import type { Model } from '../model/model.js';
 import { Tokenizer } from '../text/tokenizer.js';
 import { logLine } from './logLine.js';
 import { type Position, RunDirectory, type StepMetrics } from './runDirectory.js';
-import { changedFactors, initializeTowers, openOrigin, openTeacher, requireOneStart } from './start.js';
-import { createTrainer, type Trainer, type TrainingBatch } from './trainer.js';
+import {
+  changedFactors,
+  initializeTowers,
+  openOrigin,
+  openTeacher,
+  requireOneStart,
+  requireSuitable,
+} from './start.js';
+import { createTrainer, type Trainer } from './trainer.js';
+import { type CachedFeatures, trainingBatches } from './trainingBatches.js';
 
 export interface PretrainOptions {
   /** the stages to run, in order */
@@ -45,6 +53,9 @@ export async function pretrain(
   const modelConfig = loadModelConfig(config.model, { vocabSize: tokenizer.vocabularySize });
   requireFit(tokenizer, modelConfig, config.contextLength);
   requireOneStart(config);
+  for (const stage of running) {
+    requireSuitable(settingsOf(config, stage), freezesVision(config, stage), modelConfig);
+  }
   const origin = config.resume === undefined ? undefined : openOrigin(config.resume, running);
   const run = new RunDirectory(config.output, origin);
   const outcome = outcomeSettings(config);
@@ -89,6 +100,10 @@ function settingsOf(config: PretrainConfig, stage: 1 | 2): StageConfig {
   return stage === 1 ? config.stage1 : config.stage2;
 }
 
+function freezesVision(config: PretrainConfig, stage: 1 | 2): boolean {
+  return stage === 1 || settingsOf(config, stage).freezeVision;
+}
+
 /**
  * Runs one stage to its end. The model holds the weights of the run's newest checkpoint, if it has one: those of this
  * stage, or of the end of the stage before.
@@ -102,7 +117,7 @@ async function runStage(stage: 1 | 2, context: StageContext): Promise<boolean> {
   const later = stage === 1 ? run.latest(2) : undefined;
   if (later !== undefined) return true;
 
-  const freezeVision = stage === 1 || settings.freezeVision;
+  const freezeVision = freezesVision(config, stage);
   // Nothing changes a locked tower's input, so its features are computed once; no pixels are decoded after that.
   const cacheFeatures = freezeVision && fitsInCache(model, context.dataset);
   const seed = config.seed * 2 + stage;
@@ -163,7 +178,12 @@ async function runStage(stage: 1 | 2, context: StageContext): Promise<boolean> {
     }
 
     reporter.begin(`stage ${stage}`, totalSteps, trainer.stepCount);
-    for await (const { batch, epoch, dataTime } of trainingBatches(loader, features, trainer, settings)) {
+    for await (const { batch, epoch, dataTime } of trainingBatches(
+      loader,
+      features,
+      trainer.stepCount,
+      settings.epochs,
+    )) {
       const began = performance.now();
       const result = await trainer.step(batch);
       const step = trainer.stepCount;
@@ -212,38 +232,6 @@ async function runStage(stage: 1 | 2, context: StageContext): Promise<boolean> {
     await trainer?.dispose();
     await teacher?.dispose();
   }
-}
-
-/** Image features of all pictures of the data, a row for each. */
-type CachedFeatures = Pick<TrainingBatch, 'imageFeatures' | 'teacherFeatures'>;
-
-/** The batches that remain of a stage, epoch after epoch, with those image features that are cached. */
-async function* trainingBatches(
-  loader: BatchLoader,
-  features: CachedFeatures,
-  trainer: Trainer,
-  settings: StageConfig,
-) {
-  const firstEpoch = Math.floor(trainer.stepCount / loader.batchesPerEpoch);
-  let skipped = trainer.stepCount % loader.batchesPerEpoch;
-  for (let epoch = firstEpoch; epoch < settings.epochs; epoch++) {
-    for await (const { n, length, ids, pixels, imageRows, waitSeconds } of loader.batches(epoch, skipped)) {
-      const batch: TrainingBatch = { n, length, ids, pixels };
-      for (const [name, all] of Object.entries(features) as [keyof CachedFeatures, Float32Array][]) {
-        batch[name] = rowsOf(all, imageRows, all.length / loader.dataset.imageCount);
-      }
-      yield { batch, epoch, dataTime: waitSeconds };
-    }
-    skipped = 0;
-  }
-}
-
-function rowsOf(all: Float32Array, rows: ArrayLike<number>, width: number): Float32Array {
-  const chosen = new Float32Array(rows.length * width);
-  for (let i = 0; i < rows.length; i++) {
-    chosen.set(all.subarray(rows[i] * width, (rows[i] + 1) * width), i * width);
-  }
-  return chosen;
 }
 
 function save(context: StageContext, trainer: Trainer, position: Position): void {

@@ -3,10 +3,13 @@ import type { TrainingState } from '../checkpoint/trainingState.js';
 import type { PretrainConfig, StageConfig } from '../config/pretrain.js';
 import { UserError } from '../errors.js';
 import type { Reporter } from '../io/terminal.js';
+import type { ModelConfig } from '../model/config.js';
 import { initializationTable, initializeTower } from '../model/initialize.js';
 import { loadModel } from '../model/load.js';
 import type { Model } from '../model/model.js';
-import { isVisionParameter } from '../model/parameters.js';
+import { isVisionParameter, parameterSpecs } from '../model/parameters.js';
+import { trainableParameters } from './freezing.js';
+import { completeOptions } from './options.js';
 import type { Position } from './runDirectory.js';
 
 /** What a run starts from is said once. @throws UserError for two of weights, init and resume */
@@ -17,6 +20,13 @@ export function requireOneStart({ weights, resume, init }: PretrainConfig): void
   if (given.length > 1) {
     throw new UserError(`${given.join(' and ')} each say what to start from: give one of them`);
   }
+}
+
+/** Whether a stage's settings suit each other and the model. @throws UserError as `createTrainer` */
+export function requireSuitable(settings: StageConfig, freezeVision: boolean, model: ModelConfig): void {
+  const options = { ...settings, freezeVision, totalSteps: 1, teacher: undefined };
+  const names = parameterSpecs(model).map(({ name }) => name);
+  trainableParameters(names, model, completeOptions(options, model));
 }
 
 /**
