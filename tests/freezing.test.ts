@@ -12,6 +12,7 @@ import { completeOptions } from '../src/train/options.js';
 import { trainingPlan } from '../src/train/plan.js';
 import { createTrainer, type TrainerOptions } from '../src/train/trainer.js';
 import {
+  assertSameBits,
   bytesOf,
   engines,
   onnx,
@@ -134,4 +135,29 @@ test('options that exclude each other or leave nothing to train are errors that 
   for (const [options, message, model = tinyModel(onnx)] of rejections) {
     await assert.rejects(createTrainer(model, { ...trainerDefaults, ...options }), message);
   }
+});
+
+test('frozen weights in half precision are the rounded ones, and train again in full precision', async () => {
+  const half: Options = { freezeVision: true, freezeTextBlocks: 1, frozenPrecision: 'float16' };
+  const model = tinyModel(onnx);
+  const trainer = await createTrainer(model, { ...trainerDefaults, ...half });
+  const isHeld = (name: string) => model.weights.get(name)!.dtype === 'float16';
+  const held = [...model.weights.keys()].filter(isHeld);
+  assert.deepEqual(
+    held,
+    [...model.weights.keys()].filter((name) => !trainer.trainable.includes(name) && !isHead(name)),
+  );
+  // The same model with weights that are rounded beforehand gives the same bits.
+  const rounded = tinyModel(onnx);
+  for (const name of held) rounded.weights.get(name)!.write(model.weights.get(name)!.read());
+  const plain = await createTrainer(rounded, { ...trainerDefaults, ...half, frozenPrecision: 'float32' });
+  const batch = randomBatch(model.config, 4, 8, 'half');
+  assert.equal((await trainer.step(batch)).loss, (await plain.step(batch)).loss);
+  assertSameBits(snapshot(trainer.weights), snapshot(plain.weights));
+  assert.notDeepEqual(rounded.weights.get(held[0])!.read(), tinyModel(onnx).weights.get(held[0])!.read());
+
+  const all = await createTrainer(model, trainerDefaults);
+  assert.ok(!held.some(isHeld));
+  await all.step(batch);
+  assert.notDeepEqual(model.weights.get(held[0])!.read(), rounded.weights.get(held[0])!.read());
 });

@@ -53,6 +53,10 @@ export const stageSchema = z.strictObject({
     .describe('first layers of the text tower that keep their weights, with the embeddings'),
   headsOnly: z.boolean().default(false).describe('train the projections and logit_scale alone'),
   freezeBatchNorm: z.boolean().default(false).describe("a ResNet's batch norms keep their statistics"),
+  frozenPrecision: z
+    .enum(['float32', 'float16'])
+    .default('float32')
+    .describe('of frozen weights in memory; float16 rounds them and takes half of it, on the onnx engine'),
   teacher: z
     .string()
     .optional()

@@ -21,14 +21,21 @@ export const idSpec: TensorSpec = { shape: ['n', 'length'], dtype: 'int32' };
 export class Model {
   /** low-rank updates of weights that are being trained (LoRA), by name; the encoders apply them */
   adapters: ReadonlyMap<string, DeviceTensor> = new Map();
+  private readonly held: Map<string, DeviceTensor>;
   private imageEncoder: Promise<Program> | undefined;
   private textEncoder: Promise<Program> | undefined;
 
   constructor(
     readonly engine: Engine,
     readonly config: ModelConfig,
-    readonly weights: ReadonlyMap<string, DeviceTensor>,
-  ) {}
+    weights: ReadonlyMap<string, DeviceTensor>,
+  ) {
+    this.held = new Map(weights);
+  }
+
+  get weights(): ReadonlyMap<string, DeviceTensor> {
+    return this.held;
+  }
 
   /** How many values are trained: buffers don't count. */
   get parameterCount(): number {
@@ -94,7 +101,25 @@ export class Model {
   /** Signature entries of the weights and adapters whose names are chosen. */
   weightSpecs(isChosen: (name: string) => boolean): Record<string, TensorSpec> {
     const chosen = Object.entries(this.feeds).filter(([name]) => isChosen(name));
-    return Object.fromEntries(chosen.map(([name, { shape }]) => [name, { shape, dtype: 'float32' }]));
+    return Object.fromEntries(chosen.map(([name, { shape, dtype }]) => [name, { shape, dtype }]));
+  }
+
+  /**
+   * Holds the named weights in a precision from now on; float16 rounds them, where the engine has it. Programs that were
+   * compiled before don't fit any more.
+   */
+  async hold(names: Iterable<string>, dtype: DeviceTensor['dtype']): Promise<void> {
+    for (const name of names) {
+      const weight = this.weights.get(name)!;
+      if (weight.dtype === dtype) continue;
+      const { engine } = this;
+      const replacement =
+        dtype === 'float16' ? engine.halved(weight) : engine.tensor(weight.shape, weight.read());
+      if (replacement === weight) continue;
+      this.held.set(name, replacement);
+      weight.dispose();
+      await this.disposeEncoders();
+    }
   }
 
   /** Gives the model adapters, which it then owns; those that it has are merged before. */

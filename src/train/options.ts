@@ -8,6 +8,10 @@ import { keptPatchCount } from './masking.js';
 import type { Schedule } from './schedule.js';
 
 export interface TrainerOptions extends Schedule, AdamWOptions, Freezing {
+  /**
+   * what frozen parameters of the towers are held in: float16 rounds them and takes half the memory, on the onnx engine
+   */
+  frozenPrecision: 'float32' | 'float16';
   /** text dropout: false for none, true for the rates of the model config, or one rate for all sites */
   dropout: boolean | number;
   /** share of a picture's patches that the image tower does not see in training (FLIP); 0 for none */
@@ -40,6 +44,7 @@ export const trainerDefaults = {
   freezeTextBlocks: 0,
   headsOnly: false,
   freezeBatchNorm: false,
+  frozenPrecision: 'float32',
   dropout: true,
   maskRatio: 0,
   accumulate: 1,

@@ -3,7 +3,7 @@ import { UserError } from '../errors.js';
 import { textDropoutSites } from '../model/bert.js';
 import { createAdapters, isLoraTarget } from '../model/lora.js';
 import type { Model } from '../model/model.js';
-import { isTextParameter, isVisionParameter } from '../model/parameters.js';
+import { isBuffer, isTextParameter, isVisionParameter } from '../model/parameters.js';
 import { adapterNames } from '../nn/layers.js';
 import { isHead, trainableParameters } from './freezing.js';
 import { keptPatchCount } from './masking.js';
@@ -23,6 +23,12 @@ export async function trainedParameters(
   const { weights, config } = model;
   const { lora } = options;
   const names = trainableParameters(weights.keys(), config, options);
+  await model.hold(names, 'float32');
+  // The heads' few values are not worth it, and of buffers every bit counts.
+  const frozen = [...weights.keys()].filter(
+    (name) => !names.includes(name) && !isHead(name) && !isBuffer(name),
+  );
+  await model.hold(frozen, options.frozenPrecision);
   if (lora.rank === 0) {
     await model.mergeAdapters();
     return new Map(names.map((name) => [name, weights.get(name)!]));

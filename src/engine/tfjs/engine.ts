@@ -2,10 +2,10 @@ import * as tf from '@tensorflow/tfjs-core';
 import { sizeOf } from '../../shape.js';
 import type {
   AdamWFactors,
-  DataType,
   DeviceTensor,
   Engine,
   Feeds,
+  FeedType,
   HostArray,
   HostTensor,
   Moments,
@@ -16,6 +16,8 @@ import type {
 
 /** A tensor on the TensorFlow.js backend; writing replaces it. */
 class TfTensor implements DeviceTensor {
+  readonly dtype = 'float32';
+
   constructor(
     readonly shape: readonly number[],
     public tensor: tf.Tensor,
@@ -95,6 +97,10 @@ export class TfjsEngine implements Engine {
     (tensor as TfTensor).replace(tf.mul((tensor as TfTensor).tensor, factor));
   }
 
+  halved(tensor: DeviceTensor): DeviceTensor {
+    return tensor;
+  }
+
   tensor(shape: readonly number[], values?: Float32Array): DeviceTensor {
     tf.setBackend(this.backend);
     const data = values ?? new Float32Array(sizeOf(shape));
@@ -142,6 +148,6 @@ function ofType(dtype: tf.DataType, values: ArrayLike<number>): HostArray {
   return values instanceof kind ? values : kind.from(values);
 }
 
-function upload({ data, shape }: HostTensor, dtype: DataType): tf.Tensor {
-  return tf.tensor(data, [...shape], dtype);
+function upload({ data, shape }: HostTensor, dtype: FeedType): tf.Tensor {
+  return tf.tensor(data, [...shape], dtype === 'float16' ? 'float32' : dtype);
 }
