@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { convertCheckpoint } from '../src/checkpoint/convert.js';
 import { writeCheckpoint } from '../src/checkpoint/directory.js';
 import { openCheckpoint } from '../src/checkpoint/open.js';
 import type { Engine } from '../src/engine/engine.js';
@@ -12,6 +13,7 @@ import { createTrainer, type TrainerOptions, type TrainingBatch } from '../src/t
 import {
   assertSameBits,
   assertSameGradients,
+  assertSameTensors,
   bytesOf,
   engines,
   maxDifference,
@@ -125,6 +127,15 @@ test('a run with adapters that is resumed from its checkpoint ends with the same
   const adaptersOf = ({ adapters }: Model) =>
     new Map([...adapters].map(([name, tensor]) => [name, tensor.read()]));
   assertSameBits(adaptersOf(resumed), adaptersOf(straight));
+
+  // PyTorch's form has the merged weights, and no optimizer of parameters that it doesn't know.
+  const pt = `${directory}.pt`;
+  assert.deepEqual(convertCheckpoint(directory, pt, { to: 'pt' }), [
+    `${pt}: 71 tensors`,
+    `${pt}: adapters are merged; the form has no place for their optimizer`,
+  ]);
+  assert.equal(openCheckpoint(pt).training()?.optimizer, undefined);
+  assertSameTensors(openCheckpoint(pt).tensors, openCheckpoint(directory).tensors);
 
   // Without adapters that checkpoint can't be gone on from, nor the other way round.
   const plain = await createTrainer(tinyModel(onnx), trainerDefaults);

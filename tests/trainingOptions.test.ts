@@ -79,6 +79,16 @@ for (const engine of engines) {
   });
 }
 
+test('each part of a batch is counted once in the running statistics of a ResNet, and only by a step', async () => {
+  const model = tinyResNet(onnx);
+  const trainer = await createTrainer(model, { ...trainerDefaults, accumulate: 3 });
+  const count = () => model.weights.get('visual.bn1.num_batches_tracked')!.read()[0];
+  await trainer.lossAndGradients(batch);
+  assert.equal(count(), 0);
+  await trainer.step(batch);
+  assert.equal(count(), 3);
+});
+
 /** How many values of the forward pass a recorded training step holds for its backward pass. */
 function heldValues(checkpointing: boolean): number {
   const model = tinyModel(onnx);

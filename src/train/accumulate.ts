@@ -31,94 +31,7 @@ export interface PartedBatch {
 
 const imageGradient = gradientName('imageFeatures');
 const textGradient = gradientName('textFeatures');
-/** The features of the towers that are not locked, as they are in training. */
-function encodeFunction(plan: TrainingPlan): RecordableFunction {
-  return {
-    fn: (inputs) => {
-      const { image, text, buffers } = encodePair(plan, inputs);
-      tf.dispose(buffers);
-      return { ...(!plan.locked.vision && { image }), ...(!plan.locked.text && { text }) };
-    },
-    signature: signatureOf(plan, pairInputs(plan)),
-  };
-}
-
-/** Loss, nearest neighbours, and the gradients of logit_scale and of all features. */
-function contrastFunction(plan: TrainingPlan): RecordableFunction {
-  const { embed_dim: width } = plan.model.config;
-  const ofScale = plan.trainable.filter((name) => name === 'logit_scale');
-  return {
-    fn: (inputs) => {
-      const nearest: Record<string, Tensor> = {};
-      const { value, outputs } = gradientsOf(['imageFeatures', 'textFeatures', ...ofScale], inputs, () => {
-        const [image, text] = [inputs.imageFeatures, inputs.textFeatures] as Tensor2D[];
-        const { loss, nearestText, nearestImage } = pairLoss(plan, inputs, image, text);
-        nearest.nearestText = tf.keep(nearestText);
-        nearest.nearestImage = tf.keep(nearestImage);
-        return { value: loss, buffers: {} };
-      });
-      return { loss: value, ...nearest, ...outputs };
-    },
-    signature: signatureOf(plan, {
-      imageFeatures: featureSpec(width),
-      textFeatures: featureSpec(width),
-      count: scalarSpec,
-      ...lossInputs(plan),
-    }),
-  };
-}
-
-/** Continues the gradients of a part's features into the weights, and adds them to the sums that are fed. */
-function backwardFunction(plan: TrainingPlan): RecordableFunction {
-  const { embed_dim: width } = plan.model.config;
-  const names = plan.trainable.filter((name) => name !== 'logit_scale');
-  return {
-    fn: (inputs) => {
-      const { outputs } = gradientsOf(names, inputs, () => {
-        const { image, text, buffers } = encodePair(plan, inputs);
-        // A scalar whose gradient with respect to the features is the given one.
-        const products = [
-          ...(plan.locked.vision ? [] : [tf.mul(image, inputs[imageGradient])]),
-          ...(plan.locked.text ? [] : [tf.mul(text, inputs[textGradient])]),
-        ];
-        return { value: products.map((product) => tf.sum(product)).reduce((a, b) => tf.add(a, b)), buffers };
-      });
-      for (const name of names) {
-        outputs[gradientName(name)] = tf.add(inputs[sumName(name)], outputs[gradientName(name)]);
-      }
-      return outputs;
-    },
-    signature: signatureOf(plan, {
-      ...pairInputs(plan),
-      ...(!plan.locked.vision && { [imageGradient]: featureSpec(width) }),
-      ...(!plan.locked.text && { [textGradient]: featureSpec(width) }),
-      ...Object.fromEntries(
-        Object.entries(plan.model.weightSpecs((name) => names.includes(name))).map(([name, spec]) => [
-          sumName(name),
-          spec,
-        ]),
-      ),
-    }),
-  };
-}
-
-/** Rows of a tensor, without a copy. */
-export function rowsOf({ data, shape }: HostTensor, begin: number, end: number): HostTensor {
-  const width = sizeOf(shape.slice(1));
-  return { data: data.subarray(begin * width, end * width), shape: [end - begin, ...shape.slice(1)] };
-}
-
-function joined(parts: HostTensor[]): HostTensor {
-  const n = parts.reduce((sum, { shape }) => sum + shape[0], 0);
-  const shape = [n, ...parts[0].shape.slice(1)];
-  const data = new Float32Array(sizeOf(shape));
-  let offset = 0;
-  for (const part of parts) {
-    data.set(part.data, offset);
-    offset += part.data.length;
-  }
-  return { data, shape };
-}
+const sumName = (parameter: string) => `sum ${parameter}`;
 
 /** Sizes of the parts that a batch is cut into: `count` of them or, of a small batch, fewer. */
 export function cutBatch(n: number, count: number): { begin: number; end: number }[] {
@@ -216,4 +129,91 @@ export class Accumulation implements BackwardPass {
   }
 }
 
-const sumName = (parameter: string) => `sum ${parameter}`;
+/** The features of the towers that are not locked, as they are in training. */
+function encodeFunction(plan: TrainingPlan): RecordableFunction {
+  return {
+    fn: (inputs) => {
+      const { image, text, buffers } = encodePair(plan, inputs);
+      tf.dispose(buffers);
+      return { ...(!plan.locked.vision && { image }), ...(!plan.locked.text && { text }) };
+    },
+    signature: signatureOf(plan, pairInputs(plan)),
+  };
+}
+
+/** Loss, nearest neighbours, and the gradients of logit_scale and of all features. */
+function contrastFunction(plan: TrainingPlan): RecordableFunction {
+  const { embed_dim: width } = plan.model.config;
+  const ofScale = plan.trainable.filter((name) => name === 'logit_scale');
+  return {
+    fn: (inputs) => {
+      const nearest: Record<string, Tensor> = {};
+      const { value, outputs } = gradientsOf(['imageFeatures', 'textFeatures', ...ofScale], inputs, () => {
+        const [image, text] = [inputs.imageFeatures, inputs.textFeatures] as Tensor2D[];
+        const { loss, nearestText, nearestImage } = pairLoss(plan, inputs, image, text);
+        nearest.nearestText = tf.keep(nearestText);
+        nearest.nearestImage = tf.keep(nearestImage);
+        return { value: loss, buffers: {} };
+      });
+      return { loss: value, ...nearest, ...outputs };
+    },
+    signature: signatureOf(plan, {
+      imageFeatures: featureSpec(width),
+      textFeatures: featureSpec(width),
+      count: scalarSpec,
+      ...lossInputs(plan),
+    }),
+  };
+}
+
+/** Continues the gradients of a part's features into the weights, and adds them to the sums that are fed. */
+function backwardFunction(plan: TrainingPlan): RecordableFunction {
+  const { embed_dim: width } = plan.model.config;
+  const names = plan.trainable.filter((name) => name !== 'logit_scale');
+  return {
+    fn: (inputs) => {
+      const { outputs } = gradientsOf(names, inputs, () => {
+        const { image, text, buffers } = encodePair(plan, inputs);
+        // A scalar whose gradient with respect to the features is the given one.
+        const products = [
+          ...(plan.locked.vision ? [] : [tf.mul(image, inputs[imageGradient])]),
+          ...(plan.locked.text ? [] : [tf.mul(text, inputs[textGradient])]),
+        ];
+        return { value: products.map((product) => tf.sum(product)).reduce((a, b) => tf.add(a, b)), buffers };
+      });
+      for (const name of names) {
+        outputs[gradientName(name)] = tf.add(inputs[sumName(name)], outputs[gradientName(name)]);
+      }
+      return outputs;
+    },
+    signature: signatureOf(plan, {
+      ...pairInputs(plan),
+      ...(!plan.locked.vision && { [imageGradient]: featureSpec(width) }),
+      ...(!plan.locked.text && { [textGradient]: featureSpec(width) }),
+      ...Object.fromEntries(
+        Object.entries(plan.model.weightSpecs((name) => names.includes(name))).map(([name, spec]) => [
+          sumName(name),
+          spec,
+        ]),
+      ),
+    }),
+  };
+}
+
+/** Rows of a tensor, without a copy. */
+export function rowsOf({ data, shape }: HostTensor, begin: number, end: number): HostTensor {
+  const width = sizeOf(shape.slice(1));
+  return { data: data.subarray(begin * width, end * width), shape: [end - begin, ...shape.slice(1)] };
+}
+
+function joined(parts: HostTensor[]): HostTensor {
+  const n = parts.reduce((sum, { shape }) => sum + shape[0], 0);
+  const shape = [n, ...parts[0].shape.slice(1)];
+  const data = new Float32Array(sizeOf(shape));
+  let offset = 0;
+  for (const part of parts) {
+    data.set(part.data, offset);
+    offset += part.data.length;
+  }
+  return { data, shape };
+}
