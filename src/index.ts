@@ -1,5 +1,6 @@
 export { type ConvertOptions, convertCheckpoint } from './checkpoint/convert.js';
 export { type CheckpointContent, writeCheckpoint } from './checkpoint/directory.js';
+export { interpolateCheckpoints } from './checkpoint/interpolate.js';
 export { type Checkpoint, openCheckpoint } from './checkpoint/open.js';
 export type { OptimizerState, TrainingState } from './checkpoint/trainingState.js';
 export {
@@ -19,6 +20,7 @@ export { preprocessImage } from './image/preprocess.js';
 export { type LazyTensor, type LazyTensors, readValues } from './io/tensor.js';
 export { loadModelConfig, type ModelConfig } from './model/config.js';
 export { type LoadOptions, loadModel } from './model/load.js';
+export type { LoraOptions } from './model/lora.js';
 export { Model } from './model/model.js';
 export { Tokenizer } from './text/tokenizer.js';
 export {

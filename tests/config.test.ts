@@ -116,7 +116,8 @@ test('a file that is no settings file is refused', () => {
 
 test('every setting of pretrain is a flag with a description', () => {
   const { options } = addSettings(new Command(), pretrainSchema);
-  const stages = Object.keys(pretrainSchema.shape.stage1.shape).length * 2;
+  const adapters = 4; // lora.rank, alpha, targets and heads in the place of lora
+  const stages = (Object.keys(pretrainSchema.shape.stage1.shape).length - 1 + adapters) * 2;
   const towers = 2; // init.vision and init.text
   assert.equal(options.length, Object.keys(pretrainSchema.shape).length - 3 + stages + towers);
   for (const { long, description } of options)

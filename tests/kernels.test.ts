@@ -42,6 +42,7 @@ test('no kernel and no gradient is without a case', () => {
   assert.deepEqual(without(new Set(cases.map(({ kernel }) => kernel))), []);
   // The rest was compared with the kernel of that name in TensorFlow.js, these with compositions of others.
   const compositions = [
+    'After',
     'AveragePooling',
     'BroadcastTo',
     'Convolution',

@@ -2,7 +2,7 @@ import type { Tensor1D, Tensor2D, Tensor4D } from '@tensorflow/tfjs-core';
 import * as tf from '@tensorflow/tfjs-core';
 import { batchNorm } from '../src/nn/batchNorm.js';
 import { averagePool, type ConvolutionOptions, convolution } from '../src/nn/convolution.js';
-import { expand, gelu, layerNorm, linear, padTo, quickGelu, scaledMatMul } from '../src/nn/fused.js';
+import { after, expand, gelu, layerNorm, linear, padTo, quickGelu, scaledMatMul } from '../src/nn/fused.js';
 import { attention, firstTokens, l2Normalize, splitHeads } from '../src/nn/layers.js';
 import { float, int, type KernelCase, positive, products, sizeAt, unary } from './kernelCase.js';
 
@@ -36,6 +36,12 @@ const fused: KernelCase[] = [
       { n: 4, m: 3 },
       { n: 9, m: 1 },
     ],
+    forwardOnly: true,
+  },
+  {
+    kernel: 'After',
+    inputs: { x: float('n', 2, 3), dependency: float('m', 4) },
+    compute: ({ x, dependency }) => after(x, dependency),
     forwardOnly: true,
   },
 ];

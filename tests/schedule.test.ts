@@ -34,3 +34,12 @@ test('without warm-up the first step has the peak rate, and a run may be all war
     [0.25, 0.5, 0.75, 1],
   );
 });
+
+test('the constant schedule stays at its peak after the warm-up, none has no warm-up', () => {
+  const rates = (schedule: 'constant' | 'none') =>
+    [0, 1, 2, 9, 20].map((step) =>
+      learningRateAt({ learningRate: 1, warmupSteps: 2, totalSteps: 10, schedule }, step),
+    );
+  assert.deepEqual(rates('constant'), [0.5, 1, 1, 1, 1]);
+  assert.deepEqual(rates('none'), [1, 1, 1, 1, 1]);
+});

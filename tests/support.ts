@@ -16,6 +16,7 @@ import { createModel } from '../src/model/load.js';
 import type { Model } from '../src/model/model.js';
 import { Random } from '../src/random.js';
 import { sizeOf } from '../src/shape.js';
+import type { Schedule } from '../src/train/schedule.js';
 import type { TrainerOptions, TrainingBatch } from '../src/train/trainer.js';
 
 // Keeps the plain JavaScript backend from advertising tfjs-node on the terminal.
@@ -93,6 +94,24 @@ export function assertSameTensors(actual: LazyTensors, expected: LazyTensors): v
   }
 }
 
+type Values = ReadonlyMap<string, Float32Array>;
+
+/** Arrays of the same names hold the same bits. */
+export function assertSameBits(actual: Values, expected: Values): void {
+  assert.deepEqual([...actual.keys()], [...expected.keys()]);
+  for (const [name, values] of actual) assert.deepEqual(bytesOf(values), bytesOf(expected.get(name)!), name);
+}
+
+/** Gradients agree, but for that of the keys' biases, which is zero up to rounding. */
+export function assertSameGradients(actual: Values, expected: Values, tolerance = 1e-4): void {
+  assert.deepEqual([...actual.keys()], [...expected.keys()]);
+  for (const [name, gradient] of actual) {
+    if (name.endsWith('attention.self.key.bias')) continue;
+    const difference = relativeL2(gradient, expected.get(name)!);
+    assert.ok(difference < tolerance, `${name}: ${difference}`);
+  }
+}
+
 /** A copy of a model's weights. */
 export function snapshot(weights: ReadonlyMap<string, { data: Float32Array }>): Map<string, Float32Array> {
   return new Map([...weights].map(([name, { data }]) => [name, data.slice()]));
@@ -125,7 +144,7 @@ export function randomBatch(config: ModelConfig, n: number, length: number, ...k
   return { pixels, ids, n, length } satisfies TrainingBatch;
 }
 
-export const trainerDefaults: TrainerOptions = {
+export const trainerDefaults: Schedule & Partial<TrainerOptions> = {
   learningRate: 1e-3,
   warmupSteps: 2,
   totalSteps: 8,
@@ -150,7 +169,7 @@ export interface ReferenceSettings {
 }
 
 /** The same for our trainer, without dropout. */
-export function trainerOptions(run: ReferenceSettings): TrainerOptions {
+export function trainerOptions(run: ReferenceSettings): Schedule & Partial<TrainerOptions> {
   return {
     ...trainerDefaults,
     learningRate: run.lr,

@@ -5,34 +5,18 @@ import type { Engine, Feeds, HostTensor, Program } from '../src/engine/engine.js
 import { isVisionParameter } from '../src/model/parameters.js';
 import { createTrainer, type Trainer, type TrainingBatch } from '../src/train/trainer.js';
 import {
+  assertSameBits,
+  assertSameGradients,
   bytesOf,
   engines,
   maxDifference,
   onnx,
   randomBatch,
-  relativeL2,
   snapshot,
   tfjs,
   tinyModel,
   trainerDefaults,
 } from './support.js';
-
-type Values = ReadonlyMap<string, Float32Array>;
-
-function assertSameBits(actual: Values, expected: Values): void {
-  assert.deepEqual([...actual.keys()], [...expected.keys()]);
-  for (const [name, values] of actual) assert.deepEqual(bytesOf(values), bytesOf(expected.get(name)!), name);
-}
-
-/** Gradients agree, but for that of the keys' biases, which is zero up to rounding. */
-function assertSameGradients(actual: Values, expected: Values): void {
-  assert.deepEqual([...actual.keys()], [...expected.keys()]);
-  for (const [name, gradient] of actual) {
-    if (name.endsWith('attention.self.key.bias')) continue;
-    const difference = relativeL2(gradient, expected.get(name)!);
-    assert.ok(difference < 1e-4, `${name}: ${difference}`);
-  }
-}
 
 async function takeSteps(trainer: Trainer, batches: TrainingBatch[]): Promise<number[]> {
   const losses: number[] = [];

@@ -42,9 +42,12 @@ export function convertCheckpoint(from: string, out: string, options: ConvertOpt
 
   if (options.to === 'pt') {
     // To the reference, weights alone are a run that has not begun.
-    writeTorchCheckpoint(out, weights, training ?? { epoch: 0, step: 0, name: parse(out).name });
+    const state = training ?? { epoch: 0, step: 0, name: parse(out).name };
+    const optimizer = state.adapters === undefined ? state.optimizer : undefined;
+    writeTorchCheckpoint(out, weights, { ...state, optimizer });
     note(`${weights.size} tensors${describe(weights)}`);
-    if (training?.optimizer !== undefined) note(`the optimizer after ${training.optimizer.step} steps`);
+    if (state.adapters !== undefined) note('adapters are merged; the form has no place for their optimizer');
+    if (optimizer !== undefined) note(`the optimizer after ${optimizer.step} steps`);
     return notes;
   }
   if (options.to === 'safetensors' && out.endsWith('.safetensors')) {
@@ -74,7 +77,7 @@ export function convertCheckpoint(from: string, out: string, options: ConvertOpt
 }
 
 /** @throws UserError for a vocabulary that the model's embeddings are too few for */
-function readVocabulary(path: string, config: ModelConfig): readonly string[] {
+export function readVocabulary(path: string, config: ModelConfig): readonly string[] {
   const { vocabulary } = Tokenizer.fromFile(path);
   requireVocabularyFit(vocabulary.length, config, path);
   return vocabulary;

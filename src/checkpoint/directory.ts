@@ -19,6 +19,7 @@ export const checkpointFiles = {
   vocabulary: 'vocab.txt',
   preprocessing: 'preprocessor_config.json',
   moments: 'optimizer.safetensors',
+  adapters: 'adapters.safetensors',
   state: 'state.json',
   versions: 'cn-clip.json',
 } as const;
@@ -70,9 +71,10 @@ export function writeCheckpoint(directory: string, content: CheckpointContent): 
     writeJson(file(checkpointFiles.versions), { format: FORMAT, ...versions() });
     if (vocabulary !== undefined) writeText(file(checkpointFiles.vocabulary), vocabulary.join('\n'));
     if (training === undefined) return;
-    const { optimizer, ...position } = training;
+    const { optimizer, adapters, ...position } = training;
     const { moments, ...factors } = optimizer ?? {};
     if (moments !== undefined) writeSafetensors(file(checkpointFiles.moments), momentTensors({ moments }));
+    if (adapters !== undefined) writeSafetensors(file(checkpointFiles.adapters), adapters);
     writeJson(file(checkpointFiles.state), {
       ...run,
       ...position,
@@ -90,7 +92,12 @@ export function readTrainingState(directory: string): TrainingState | undefined 
   const { optimizer, ...position } = state.data;
   if (optimizer === undefined) return position;
   const moments = openMoments(join(directory, checkpointFiles.moments));
-  return { ...position, optimizer: { ...optimizer, moments } };
+  const adapters = join(directory, checkpointFiles.adapters);
+  return {
+    ...position,
+    optimizer: { ...optimizer, moments },
+    ...(existsSync(adapters) && { adapters: openSafetensors(adapters) }),
+  };
 }
 
 /** All that a checkpoint's state.json says. @throws UserError where it is missing or no JSON */

@@ -1,4 +1,4 @@
-import type { LazyTensor } from '../io/tensor.js';
+import type { LazyTensor, LazyTensors } from '../io/tensor.js';
 
 /** Where training stood when a checkpoint was written. */
 export interface TrainingState {
@@ -9,6 +9,8 @@ export interface TrainingState {
   /** of the run */
   name: string;
   optimizer?: OptimizerState;
+  /** adapters that are being trained, and the weights below them; only checkpoint directories hold such */
+  adapters?: LazyTensors;
 }
 
 /** AdamW's memory, and the hyper-parameters of its last step. */

@@ -6,6 +6,7 @@ import { convertCommand } from './convert.js';
 import { dataCommand } from './data.js';
 import { downloadCommand } from './download.js';
 import { evalRetrievalCommand } from './evalRetrieval.js';
+import { interpolateCommand } from './interpolate.js';
 import { pretrainCommand } from './pretrain.js';
 import { quickstartCommand } from './quickstart.js';
 
@@ -22,6 +23,7 @@ export async function main(argv: readonly string[]): Promise<void> {
     .addCommand(evalRetrievalCommand())
     .addCommand(downloadCommand())
     .addCommand(convertCommand())
+    .addCommand(interpolateCommand())
     .addCommand(dataCommand());
   // A reader that has seen enough (`| head`) ends the command, as it ends other programs.
   process.stdout.on('error', () => process.exit(141));

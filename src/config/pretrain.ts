@@ -1,10 +1,12 @@
 import { z } from 'zod';
 import { engineNames, providerNames } from '../engine/select.js';
+import { loraTargets } from '../model/lora.js';
+import { scheduleNames } from '../train/schedule.js';
 
 const count = z.number().int().positive();
 
 /** One stage of training: its length and AdamW's hyper-parameters. */
-const stageSchema = z.strictObject({
+export const stageSchema = z.strictObject({
   epochs: z.number().int().min(0).describe('passes over the training pairs; 0 leaves the stage out'),
   batchSize: z.number().int().min(2).describe('pairs of one step, each the negative of all others'),
   learningRate: z.number().positive().describe('peak learning rate'),
@@ -23,6 +25,65 @@ const stageSchema = z.strictObject({
     .optional()
     .describe("AdamW's term against division by zero; by default 1e-6, for a ResNet 1e-8"),
   dropout: z.boolean().default(true).describe("text dropout at the model config's rates"),
+  schedule: z
+    .enum(scheduleNames)
+    .default('cosine')
+    .describe('of the learning rate: cosine or constant after the warm-up; none is constant without warm-up'),
+  clipNorm: z.number().min(0).default(0).describe('largest global norm of the gradient; 0 for any'),
+  accumulate: count
+    .default(1)
+    .describe('parts that a batch is cut into to save memory; the gradient stays that of the whole batch'),
+  checkpointing: z
+    .boolean()
+    .default(false)
+    .describe('hold inputs of blocks alone and compute the rest again: less memory, more time'),
+  maskRatio: z
+    .number()
+    .min(0)
+    .lt(1)
+    .default(0)
+    .describe('share of patches that the ViT does not see in training (FLIP)'),
+  freezeVision: z
+    .boolean()
+    .default(false)
+    .describe('the image tower keeps its weights; always so in stage 1'),
+  freezeText: z.boolean().default(false).describe('the text tower keeps its weights'),
+  freezeVisionBlocks: z
+    .number()
+    .int()
+    .min(0)
+    .default(0)
+    .describe('first blocks of the image tower that keep their weights, with what lies below'),
+  freezeTextBlocks: z
+    .number()
+    .int()
+    .min(0)
+    .default(0)
+    .describe('first layers of the text tower that keep their weights, with the embeddings'),
+  headsOnly: z.boolean().default(false).describe('train the projections and logit_scale alone'),
+  freezeBatchNorm: z.boolean().default(false).describe("a ResNet's batch norms keep their statistics"),
+  frozenPrecision: z
+    .enum(['float32', 'float16'])
+    .default('float32')
+    .describe('of frozen weights in memory; float16 rounds them and takes half of it, on the onnx engine'),
+  teacher: z
+    .string()
+    .optional()
+    .describe('checkpoint of any form, or official model, whose image features to come near (distillation)'),
+  distillationWeight: z.number().positive().default(0.5).describe("of the teacher's part in the loss"),
+  lora: z
+    .strictObject({
+      rank: z
+        .number()
+        .int()
+        .min(0)
+        .default(0)
+        .describe('of low-rank adapters in place of the weights; 0: none'),
+      alpha: z.number().positive().default(16).describe('adapters are scaled by alpha / rank'),
+      targets: z.enum(loraTargets).default('all').describe('projections of a block that get an adapter'),
+      heads: z.boolean().default(false).describe('train the projections and logit_scale, too'),
+    })
+    .prefault({}),
 });
 
 /** Everything that `cn-clip pretrain` is told, in its YAML file or by flags. */
@@ -65,7 +126,12 @@ export const pretrainSchema = z.strictObject({
     .max(1)
     .default(0.01)
     .describe('share of broken pictures that are skipped; above it the run ends'),
-  seed: z.number().int().min(0).default(0).describe('of initial weights, data order and dropout'),
+  seed: z
+    .number()
+    .int()
+    .min(0)
+    .default(0)
+    .describe('of initial weights, data order, dropout, masks and adapters'),
   engine: z.enum(engineNames).default('onnx').describe('what computes'),
   provider: z.enum(providerNames).default('cpu').describe('execution provider of the onnx engine'),
   workers: count.default(2).describe('threads that decode and resize images'),

@@ -5,6 +5,9 @@ import type { LazyTensor } from '../io/tensor.js';
 /** Element types that cross the engine's border. `bool` is held in a Uint8Array of zeros and ones. */
 export type DataType = 'float32' | 'int32' | 'bool';
 
+/** How a program is fed: `float16` becomes float32 within it. */
+export type FeedType = DataType | 'float16';
+
 export type HostArray = Float32Array | Int32Array | Uint8Array;
 
 /** A tensor in ordinary memory, row major. */
@@ -16,7 +19,7 @@ export interface HostTensor {
 /** Names one input of a program. A string in the shape is a symbolic dimension, any size at run time. */
 export interface TensorSpec {
   shape: readonly (number | string)[];
-  dtype: DataType;
+  dtype: FeedType;
 }
 
 /**
@@ -31,9 +34,13 @@ export interface Signature {
 /** A float32 tensor that stays where the engine computes: weights, gradients, optimizer state. */
 export interface DeviceTensor {
   readonly shape: readonly number[];
+  /** what it is held in */
+  readonly dtype: 'float32' | 'float16';
   /** The values: the storage itself on the onnx engine, a downloaded copy on the tfjs engine. */
   read(): Float32Array;
   write(values: Float32Array): void;
+  /** Sets all values to zero. */
+  clear(): void;
   dispose(): void;
 }
 
@@ -80,6 +87,15 @@ export interface Engine {
   compile(fn: TensorFunction, signature: Signature): Promise<Program>;
   /** Updates a weight and its two moments in place. */
   adamw(weight: DeviceTensor, gradient: DeviceTensor, moments: Moments, factors: AdamWFactors): void;
+  /** The Euclidean norm of all values of the tensors together. */
+  norm(tensors: Iterable<DeviceTensor>): number;
+  /** Multiplies all values, in place. */
+  scale(tensor: DeviceTensor, factor: number): void;
+  /**
+   * The values in half precision, rounded, where that takes less memory: on the onnx engine. On the tfjs engine it is the
+   * tensor itself.
+   */
+  halved(tensor: DeviceTensor): DeviceTensor;
   /** A tensor of zeros, or of the given values, which it may keep as its storage. */
   tensor(shape: readonly number[], values?: Float32Array): DeviceTensor;
   dispose(): Promise<void>;

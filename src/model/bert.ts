@@ -1,5 +1,6 @@
 import type { Tensor, Tensor2D } from '@tensorflow/tfjs-core';
 import * as tf from '@tensorflow/tfjs-core';
+import { callBlock, type RunBlock } from '../nn/blocks.js';
 import { gelu } from '../nn/fused.js';
 import {
   attention,
@@ -69,13 +70,22 @@ export function encodeText(
   weights: Weights,
   ids: Tensor,
   dropout: Weights = {},
+  runBlock: RunBlock = callBlock,
 ): Tensor2D {
   const [batch, length] = ids.shape;
   const layers = config.text_num_hidden_layers;
   const isToken = tf.cast(tf.notEqual(ids, tf.scalar(PADDING_ID, 'int32')), 'float32');
   const mask = tf.reshape(tf.mul(tf.sub(1, isToken), MASKED_SCORE), [batch, 1, 1, length]);
   let x = drop(embed(config, weights, ids), dropout['dropout.embeddings']);
-  for (let i = 0; i < layers; i++) x = layer(config, weights, i, x, length, mask, dropout, i === layers - 1);
+  for (let i = 0; i < layers; i++) {
+    x = runBlock<Tensor2D>(
+      (weights, x, mask) => layer(config, weights, i, x, length, mask, dropout, i === layers - 1),
+      `bert.encoder.layer.${i}.`,
+      weights,
+      x,
+      mask,
+    );
+  }
   return tf.matMul(x, weights.text_projection as Tensor2D);
 }
 

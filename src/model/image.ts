@@ -1,4 +1,5 @@
 import type { Tensor, Tensor2D } from '@tensorflow/tfjs-core';
+import type { RunBlock } from '../nn/blocks.js';
 import type { Weights } from '../nn/layers.js';
 import { isResNet, type ModelConfig, RESNET_REDUCTION } from './config.js';
 import { encodeResNet, encodeResNetInTraining } from './resnet.js';
@@ -12,21 +13,31 @@ export function encodeImage(config: ModelConfig, weights: Weights, pixels: Tenso
   return isResNet(config) ? encodeResNet(config, weights, pixels) : encodeViT(config, weights, pixels);
 }
 
+/** How training runs the image tower. */
+export interface ImageTraining {
+  /** float32 scalar, the batch size */
+  count: Tensor;
+  /** see `encodeViT`; a ResNet takes none */
+  keptTokens?: Tensor;
+  runBlock?: RunBlock;
+  /** whether a batch norm of a ResNet normalises with its running statistics and keeps them */
+  isFrozenNorm: (name: string) => boolean;
+}
+
 /**
  * The image tower as it is trained.
  *
- * @param count float32 scalar, the batch size
  * @returns features, and by name what the model's buffers become with this batch: a ViT has none
  */
 export function encodeImageInTraining(
   config: ModelConfig,
   weights: Weights,
   pixels: Tensor,
-  count: Tensor,
+  training: ImageTraining,
 ): { features: Tensor2D; buffers: Record<string, Tensor> } {
   return isResNet(config)
-    ? encodeResNetInTraining(config, weights, pixels, count)
-    : { features: encodeViT(config, weights, pixels), buffers: {} };
+    ? encodeResNetInTraining(config, weights, pixels, training)
+    : { features: encodeViT(config, weights, pixels, training), buffers: {} };
 }
 
 /** @throws RangeError where a batch norm would see one value a channel: it has no variance to train with. */

@@ -1,18 +1,12 @@
 import type { Tensor } from '@tensorflow/tfjs-core';
-import {
-  type DeviceTensor,
-  type Engine,
-  type HostTensor,
-  lazyTensor,
-  type Program,
-  type Signature,
-  type TensorSpec,
-} from '../engine/engine.js';
+import type { DeviceTensor, Engine, HostTensor, Program, Signature, TensorSpec } from '../engine/engine.js';
+import { bytesOf } from '../io/readFile.js';
 import { type LazyTensor, tensorOf } from '../io/tensor.js';
 import { sizeOf } from '../shape.js';
 import { encodeText } from './bert.js';
 import type { ModelConfig } from './config.js';
 import { encodeImage } from './image.js';
+import { mergedValues } from './lora.js';
 import { isBuffer, isCounter, isTextParameter, isVisionParameter, parameterSpecs } from './parameters.js';
 
 /** Pixels of images, preprocessed, as programs take them. */
@@ -25,14 +19,23 @@ export const idSpec: TensorSpec = { shape: ['n', 'length'], dtype: 'int32' };
 
 /** A Chinese CLIP model on an engine: its config, its weights under the reference's names, and its two encoders. */
 export class Model {
+  /** low-rank updates of weights that are being trained (LoRA), by name; the encoders apply them */
+  adapters: ReadonlyMap<string, DeviceTensor> = new Map();
+  private readonly held: Map<string, DeviceTensor>;
   private imageEncoder: Promise<Program> | undefined;
   private textEncoder: Promise<Program> | undefined;
 
   constructor(
     readonly engine: Engine,
     readonly config: ModelConfig,
-    readonly weights: ReadonlyMap<string, DeviceTensor>,
-  ) {}
+    weights: ReadonlyMap<string, DeviceTensor>,
+  ) {
+    this.held = new Map(weights);
+  }
+
+  get weights(): ReadonlyMap<string, DeviceTensor> {
+    return this.held;
+  }
 
   /** How many values are trained: buffers don't count. */
   get parameterCount(): number {
@@ -71,33 +74,84 @@ export class Model {
     return this.features(await this.textEncoder, { ids: { data: ids, shape: [n, length] } });
   }
 
-  /** All weights as a checkpoint holds them: under the reference's names, in its order and with its dtypes. */
+  /**
+   * All weights as a checkpoint holds them: under the reference's names, in its order and with its dtypes, adapters
+   * merged.
+   */
   get tensors(): Map<string, LazyTensor> {
-    return new Map(
-      [...this.weights].map(([name, weight]) => [
-        name,
-        isCounter(name)
-          ? tensorOf(
-              weight.shape,
-              BigInt64Array.from(weight.read(), (count) => BigInt(count)),
-            )
-          : lazyTensor(weight),
-      ]),
-    );
+    return new Map([...this.weights].map(([name, weight]) => [name, this.storedTensor(name, weight)]));
   }
 
-  /** Signature entries of the named weights. */
-  weightSpecs(names: Iterable<string>): Record<string, TensorSpec> {
-    const specs: Record<string, TensorSpec> = {};
-    for (const name of names) specs[name] = { shape: this.weights.get(name)!.shape, dtype: 'float32' };
-    return specs;
+  private storedTensor(name: string, weight: DeviceTensor): LazyTensor {
+    const { shape } = weight;
+    if (isCounter(name)) {
+      return tensorOf(
+        shape,
+        BigInt64Array.from(weight.read(), (count) => BigInt(count)),
+      );
+    }
+    return { shape, dtype: 'F32', read: () => bytesOf(mergedValues(name, weight, this.adapters)) };
+  }
+
+  /** Weights and adapters as programs are fed them. */
+  get feeds(): Record<string, DeviceTensor> {
+    return Object.fromEntries([...this.weights, ...this.adapters]);
+  }
+
+  /** Signature entries of the weights and adapters whose names are chosen. */
+  weightSpecs(isChosen: (name: string) => boolean): Record<string, TensorSpec> {
+    const chosen = Object.entries(this.feeds).filter(([name]) => isChosen(name));
+    return Object.fromEntries(chosen.map(([name, { shape, dtype }]) => [name, { shape, dtype }]));
+  }
+
+  /**
+   * Holds the named weights in a precision from now on; float16 rounds them, where the engine has it. Programs that were
+   * compiled before don't fit any more.
+   */
+  async hold(names: Iterable<string>, dtype: DeviceTensor['dtype']): Promise<void> {
+    for (const name of names) {
+      const weight = this.weights.get(name)!;
+      if (weight.dtype === dtype) continue;
+      const { engine } = this;
+      const replacement =
+        dtype === 'float16' ? engine.halved(weight) : engine.tensor(weight.shape, weight.read());
+      if (replacement === weight) continue;
+      this.held.set(name, replacement);
+      weight.dispose();
+      await this.disposeEncoders();
+    }
+  }
+
+  /** Gives the model adapters, which it then owns; those that it has are merged before. */
+  async adapt(adapters: ReadonlyMap<string, DeviceTensor>): Promise<void> {
+    await this.mergeAdapters();
+    await this.disposeEncoders();
+    this.adapters = adapters;
+  }
+
+  /** Puts the updates of the adapters into the weights; without adapters nothing happens. */
+  async mergeAdapters(): Promise<void> {
+    if (this.adapters.size === 0) return;
+    for (const [name, weight] of this.weights) {
+      const merged = mergedValues(name, weight, this.adapters);
+      if (merged !== weight.read()) weight.write(merged);
+    }
+    for (const adapter of this.adapters.values()) adapter.dispose();
+    this.adapters = new Map();
+    await this.disposeEncoders();
   }
 
   async dispose(): Promise<void> {
+    await this.disposeEncoders();
+    for (const tensor of Object.values(this.feeds)) tensor.dispose();
+    await this.engine.dispose();
+  }
+
+  private async disposeEncoders(): Promise<void> {
     await (await this.imageEncoder)?.dispose();
     await (await this.textEncoder)?.dispose();
-    for (const weight of this.weights.values()) weight.dispose();
-    await this.engine.dispose();
+    this.imageEncoder = undefined;
+    this.textEncoder = undefined;
   }
 
   private compileEncoder(
@@ -105,15 +159,14 @@ export class Model {
     input: Signature['inputs'],
     encode: (inputs: Record<string, Tensor>) => Tensor,
   ): Promise<Program> {
-    const names = [...this.weights.keys()].filter(isNeeded);
     return this.engine.compile((inputs) => ({ features: encode(inputs) }), {
-      inputs: { ...input, ...this.weightSpecs(names) },
+      inputs: { ...input, ...this.weightSpecs(isNeeded) },
       limits: { length: this.config.text_max_position_embeddings },
     });
   }
 
   private async features(program: Program, input: Record<string, HostTensor>): Promise<Float32Array> {
-    const { features } = await program.run({ ...Object.fromEntries(this.weights), ...input });
+    const { features } = await program.run({ ...this.feeds, ...input });
     return features.data as Float32Array;
   }
 }

@@ -1,9 +1,11 @@
 import type { Tensor, Tensor1D, Tensor2D, Tensor4D } from '@tensorflow/tfjs-core';
 import * as tf from '@tensorflow/tfjs-core';
 import { type BatchNormOutput, batchNorm } from '../nn/batchNorm.js';
+import { callBlock, type RunBlock } from '../nn/blocks.js';
 import { averagePool, convolution } from '../nn/convolution.js';
 import { attention, firstTokens, linearLayer, splitHeads, type Weights } from '../nn/layers.js';
 import type { ResNetConfig } from './config.js';
+import type { ImageTraining } from './image.js';
 
 const EPSILON = 1e-5;
 /** How much of a batch's statistics enters the running ones. */
@@ -11,6 +13,7 @@ const MOMENTUM = 0.1;
 
 /** A convolution of the given name and the batch norm after it. */
 type NormalizedConvolution = (
+  weights: Weights,
   x: Tensor4D,
   convolution: string,
   batchNorm: string,
@@ -24,37 +27,45 @@ type NormalizedConvolution = (
  * before.
  */
 export function encodeResNet(config: ResNetConfig, weights: Weights, pixels: Tensor): Tensor2D {
-  return tower(config, weights, pixels as Tensor4D, (x, name, norm, stride) => {
-    const of = (part: string) => weights[`${norm}.${part}`];
-    const scale = tf.div(of('weight'), tf.sqrt(tf.add(of('running_var'), EPSILON)));
-    const bias: Tensor1D = tf.sub(of('bias'), tf.mul(of('running_mean'), scale));
-    const weight: Tensor4D = tf.mul(weights[`${name}.weight`], tf.reshape(scale, [-1, 1, 1, 1]));
-    return convolution(x, weight, { stride, padding: samePadding(weight), bias });
-  });
+  return tower(config, weights, pixels as Tensor4D, foldedNorm);
 }
 
+/** A batch norm with running statistics, as part of the convolution before it. */
+const foldedNorm: NormalizedConvolution = (weights, x, name, norm, stride) => {
+  const of = (part: string) => weights[`${norm}.${part}`];
+  const scale = tf.div(of('weight'), tf.sqrt(tf.add(of('running_var'), EPSILON)));
+  const bias: Tensor1D = tf.sub(of('bias'), tf.mul(of('running_mean'), scale));
+  const weight: Tensor4D = tf.mul(weights[`${name}.weight`], tf.reshape(scale, [-1, 1, 1, 1]));
+  return convolution(x, weight, { stride, padding: samePadding(weight), bias });
+};
+
 /**
- * The same in training: batch norms use the statistics of the batch.
+ * The same in training: batch norms use the statistics of the batch, but for frozen ones.
  *
- * @param count float32 scalar, the batch size
  * @returns the features, and by name what the running statistics become with this batch
  */
 export function encodeResNetInTraining(
   config: ResNetConfig,
   weights: Weights,
   pixels: Tensor,
-  count: Tensor,
+  { count, runBlock, isFrozenNorm }: ImageTraining,
 ): { features: Tensor2D; buffers: Record<string, Tensor> } {
   const buffers: Record<string, Tensor> = {};
-  const features = tower(config, weights, pixels as Tensor4D, (x, name, norm, stride) => {
+  const layer: NormalizedConvolution = (weights, x, name, norm, stride) => {
+    if (isFrozenNorm(norm)) return foldedNorm(weights, x, name, norm, stride);
     const of = (part: string) => weights[`${norm}.${part}`] as Tensor1D;
     const weight = weights[`${name}.weight`] as Tensor4D;
     const convolved = convolution(x, weight, { stride, padding: samePadding(weight) });
     const output = batchNorm(convolved, of('weight'), of('bias'), EPSILON);
-    Object.assign(buffers, updatedStatistics(weights, norm, output, count));
+    // A block that is run once more for its gradient updates nothing.
+    if (!(`${norm}.running_mean` in buffers)) {
+      for (const [buffer, value] of Object.entries(updatedStatistics(weights, norm, output, count))) {
+        buffers[buffer] = tf.keep(value);
+      }
+    }
     return output.value;
-  });
-  return { features, buffers };
+  };
+  return { features: tower(config, weights, pixels as Tensor4D, layer, runBlock), buffers };
 }
 
 /**
@@ -83,15 +94,22 @@ function tower(
   weights: Weights,
   pixels: Tensor4D,
   layer: NormalizedConvolution,
+  runBlock: RunBlock = callBlock,
 ): Tensor2D {
   let x = pixels;
   for (const i of [1, 2, 3]) {
-    x = tf.relu(layer(x, `visual.conv${i}`, `visual.bn${i}`, i === 1 ? 2 : 1));
+    x = tf.relu(layer(weights, x, `visual.conv${i}`, `visual.bn${i}`, i === 1 ? 2 : 1));
   }
   x = averagePool(x, 2);
   for (const [stage, blocks] of config.vision_layers.entries()) {
     for (let i = 0; i < blocks; i++) {
-      x = bottleneck(layer, `visual.layer${stage + 1}.${i}`, x, i === 0, stage > 0 && i === 0);
+      const block = `visual.layer${stage + 1}.${i}`;
+      x = runBlock<Tensor4D>(
+        (weights, x) => bottleneck(layer, weights, block, x, i === 0, stage > 0 && i === 0),
+        `${block}.`,
+        weights,
+        x,
+      );
     }
   }
   return attentionPool(config, weights, x);
@@ -105,16 +123,17 @@ function tower(
  */
 function bottleneck(
   layer: NormalizedConvolution,
+  weights: Weights,
   name: string,
   x: Tensor4D,
   widens: boolean,
   halves: boolean,
 ): Tensor4D {
   const pooled = (x: Tensor4D) => (halves ? averagePool(x, 2) : x);
-  let y = tf.relu(layer(x, `${name}.conv1`, `${name}.bn1`));
-  y = tf.relu(layer(y, `${name}.conv2`, `${name}.bn2`));
-  y = layer(pooled(y), `${name}.conv3`, `${name}.bn3`);
-  const shortcut = widens ? layer(pooled(x), `${name}.downsample.0`, `${name}.downsample.1`) : x;
+  let y = tf.relu(layer(weights, x, `${name}.conv1`, `${name}.bn1`));
+  y = tf.relu(layer(weights, y, `${name}.conv2`, `${name}.bn2`));
+  y = layer(weights, pooled(y), `${name}.conv3`, `${name}.bn3`);
+  const shortcut = widens ? layer(weights, pooled(x), `${name}.downsample.0`, `${name}.downsample.1`) : x;
   return tf.relu(tf.add<Tensor4D>(y, shortcut));
 }
 

@@ -1,8 +1,12 @@
 import type { Tensor, Tensor2D, Tensor4D } from '@tensorflow/tfjs-core';
 import * as tf from '@tensorflow/tfjs-core';
+import { callBlock, type RunBlock } from '../nn/blocks.js';
 import { expand, quickGelu } from '../nn/fused.js';
 import {
+  adapterEntries,
+  adapterOf,
   attention,
+  embedding,
   firstTokens,
   layerNormLayer,
   linearLayer,
@@ -16,12 +20,20 @@ const EPSILON = 1e-5;
 /**
  * The ViT image tower: pixels [batch, 3, resolution, resolution] → features [batch, embed_dim], not normalised.
  * Pre-norm blocks with quick-GELU; the class token through ln_post and proj is the feature.
+ *
+ * @param options.keptTokens int32 [batch, kept]: the patches that the blocks see beside the class token, as rows of
+ *   [batch · tokens] (FLIP, Li et al., 2023); all by default
  */
-export function encodeViT(config: ViTConfig, weights: Weights, pixels: Tensor): Tensor2D {
+export function encodeViT(
+  config: ViTConfig,
+  weights: Weights,
+  pixels: Tensor,
+  { keptTokens, runBlock = callBlock }: { keptTokens?: Tensor; runBlock?: RunBlock } = {},
+): Tensor2D {
   const batch = pixels.shape[0];
   const { vision_patch_size: patch, vision_width: width, vision_head_width: headWidth } = config;
   const grid = config.image_resolution / patch;
-  const tokens = grid * grid + 1;
+  let tokens = grid * grid + 1;
   const layers = config.vision_layers;
 
   const patches = tf.reshape(patchRows(pixels as Tensor4D, patch, grid), [
@@ -37,13 +49,23 @@ export function encodeViT(config: ViTConfig, weights: Weights, pixels: Tensor): 
   const classToken = tf.reshape(weights['visual.class_embedding'], [1, 1, width]);
   let x: Tensor = tf.concat([expand(classToken, [batch, 1, width]), embedded], 1);
   x = tf.add(x, weights['visual.positional_embedding']);
+  if (keptTokens !== undefined) {
+    const kept = embedding(tf.reshape(x, [batch * tokens, width]), keptTokens);
+    x = tf.concat([tf.slice(x, [0, 0, 0], [batch, 1, width]), kept], 1);
+    tokens = keptTokens.shape[1]! + 1;
+  }
   let rows = tf.reshape(layerNormLayer(weights, 'visual.ln_pre', x, EPSILON), [
     batch * tokens,
     width,
   ]) as Tensor2D;
   for (let i = 0; i < layers; i++) {
     const block = `visual.transformer.resblocks.${i}`;
-    rows = residualBlock(weights, block, rows, tokens, width / headWidth, i === layers - 1);
+    rows = runBlock<Tensor2D>(
+      (weights, x) => residualBlock(weights, block, x, tokens, width / headWidth, i === layers - 1),
+      `${block}.`,
+      weights,
+      rows,
+    );
   }
   return tf.matMul(
     layerNormLayer(weights, 'visual.ln_post', rows, EPSILON),
@@ -93,10 +115,14 @@ function projectHeads(
   const width = x.shape[1];
   const weight = weights[`${name}.in_proj_weight`] as Tensor2D;
   const bias = weights[`${name}.in_proj_bias`];
+  const adapter = adapterOf(weights, `${name}.in_proj_weight`);
+  const rowsOf = (matrix: Tensor2D, begin: number, parts: number) =>
+    tf.slice(matrix, [begin * width, 0], [parts * width, matrix.shape[1]]);
   const project = (rows: Tensor2D, begin: number, parts: number) => {
     const layer = {
-      'part.weight': tf.slice(weight, [begin * width, 0], [parts * width, width]),
+      'part.weight': rowsOf(weight, begin, parts),
       'part.bias': tf.slice(bias, [begin * width], [parts * width]),
+      ...(adapter && adapterEntries('part.weight', { ...adapter, b: rowsOf(adapter.b, begin, parts) })),
     };
     return tf.split(linearLayer(layer, 'part', rows), parts, 1);
   };

@@ -156,6 +156,11 @@ export function padTo(x: Tensor, begin: number[], shape: number[]): Tensor {
   )[0];
 }
 
+/** x itself, computed no sooner than `dependency`, which matters in a recording alone. Both have the batch first. */
+export function after(x: Tensor, dependency: Tensor): Tensor {
+  return oneNode('After', { x, dependency }, {}, () => x)[0];
+}
+
 function lastAxisMean(x: Tensor, width: number): Tensor {
   return tf.mul(tf.sum(x, -1, true), 1 / width);
 }

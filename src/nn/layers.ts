@@ -6,9 +6,44 @@ import './gradients.js';
 /** A model's weights by their checkpoint names. */
 export type Weights = Readonly<Record<string, Tensor>>;
 
-/** The fully connected layer `name.weight` [out, in], `name.bias` [out] on x [rows, in]. */
+/** A low-rank update of a weight [out, in], which stands for scale · b · a: a [rank, in], b [out, rank], scale []. */
+export interface Adapter {
+  a: Tensor2D;
+  b: Tensor2D;
+  scale: Tensor;
+}
+
+/** Names of an adapter's tensors among a model's weights. */
+export const adapterNames = {
+  a: (weight: string) => `${weight}.lora_A`,
+  b: (weight: string) => `${weight}.lora_B`,
+  scale: (weight: string) => `${weight}.lora_scale`,
+};
+
+/** The adapter of a weight, if it has one. */
+export function adapterOf(weights: Weights, weight: string): Adapter | undefined {
+  const [a, b, scale] = [adapterNames.a(weight), adapterNames.b(weight), adapterNames.scale(weight)].map(
+    (name) => weights[name],
+  );
+  return a && { a: a as Tensor2D, b: b as Tensor2D, scale };
+}
+
+/** An adapter as the entries of weights that `adapterOf` finds. */
+export function adapterEntries(weight: string, { a, b, scale }: Adapter): Weights {
+  return { [adapterNames.a(weight)]: a, [adapterNames.b(weight)]: b, [adapterNames.scale(weight)]: scale };
+}
+
+/**
+ * The fully connected layer `name.weight` [out, in], `name.bias` [out] on x [rows, in], with the weight's adapter if it
+ * has one (LoRA, Hu et al., 2022).
+ */
 export function linearLayer(weights: Weights, name: string, x: Tensor): Tensor2D {
-  return linear(x as Tensor2D, weights[`${name}.weight`] as Tensor2D, weights[`${name}.bias`] as Tensor1D);
+  const [weight, bias] = [weights[`${name}.weight`] as Tensor2D, weights[`${name}.bias`] as Tensor1D];
+  const y = linear(x as Tensor2D, weight, bias);
+  const adapter = adapterOf(weights, `${name}.weight`);
+  if (adapter === undefined) return y;
+  const narrow = tf.matMul(x as Tensor2D, adapter.a, false, true);
+  return tf.add(y, tf.mul(tf.matMul(narrow, adapter.b, false, true), adapter.scale));
 }
 
 /** The layer norm `name.weight`, `name.bias` over the last axis. */

@@ -1,9 +1,12 @@
 import type { StageConfig } from '../config/pretrain.js';
 import type { Batch, BatchLoader } from '../data/loader.js';
-import type { TrainingBatch } from './trainer.js';
+import type { TrainingBatch } from './batch.js';
 
 /** Share of an epoch's pairs that repeat a text or an image of their batch above which one should know a way out. */
 const MANY_REPEATED = 0.01;
+
+/** Image features of all pictures of the data, a row for each: of the model in place of pixels, of a teacher beside them. */
+export type CachedFeatures = Pick<TrainingBatch, 'imageFeatures' | 'teacherFeatures'>;
 
 export interface EpochOptions {
   settings: Pick<StageConfig, 'epochs'>;
@@ -11,10 +14,7 @@ export interface EpochOptions {
   uniqueCaptions: boolean;
   /** steps of the stage that are taken already */
   stepCount: number;
-  /** of all images, [images, width], in place of pixels */
-  features?: Float32Array;
-  /** of the features */
-  width: number;
+  features: CachedFeatures;
   /** told at the end of each epoch what was in it */
   report: (line: string) => void;
 }
@@ -27,19 +27,22 @@ export interface Step {
   epoch: number;
 }
 
-/** The batches that remain of a stage, epoch after epoch, with cached image features in place of pixels if given. */
+/** The batches that remain of a stage, epoch after epoch, with those features that are cached. */
 export async function* trainingBatches(loader: BatchLoader, options: EpochOptions): AsyncGenerator<Step> {
-  const { settings, stepCount, features, width, report } = options;
+  const { settings, stepCount, features, report } = options;
   let advised = options.uniqueCaptions;
   let skipped = stepCount % loader.batchesPerEpoch;
   for (let epoch = Math.floor(stepCount / loader.batchesPerEpoch); epoch < settings.epochs; epoch++) {
     const sums = { pairs: 0, cutTexts: 0, repeatedPairs: 0, replacedPairs: 0 };
     for await (const loaded of loader.batches(epoch, skipped)) {
       const { n, length, ids, pixels, imageRows } = loaded;
-      const imageFeatures = features && featuresOf(imageRows, features, width);
+      const batch: TrainingBatch = { n, length, ids, pixels };
+      for (const [name, all] of Object.entries(features) as [keyof CachedFeatures, Float32Array][]) {
+        batch[name] = rowsOf(all, imageRows, all.length / loader.dataset.imageCount);
+      }
       sums.pairs += n;
       for (const name of ['cutTexts', 'repeatedPairs', 'replacedPairs'] as const) sums[name] += loaded[name];
-      yield { batch: { n, length, ids, pixels, imageFeatures }, loaded, epoch };
+      yield { batch, loaded, epoch };
     }
     skipped = 0;
     report(epochLine(epoch + 1, sums, options.contextLength));
@@ -50,12 +53,12 @@ export async function* trainingBatches(loader: BatchLoader, options: EpochOption
   }
 }
 
-function featuresOf(imageRows: Int32Array, features: Float32Array, width: number): Float32Array {
-  const batch = new Float32Array(imageRows.length * width);
-  for (const [i, row] of imageRows.entries()) {
-    batch.set(features.subarray(row * width, (row + 1) * width), i * width);
+function rowsOf(all: Float32Array, rows: Int32Array, width: number): Float32Array {
+  const chosen = new Float32Array(rows.length * width);
+  for (const [i, row] of rows.entries()) {
+    chosen.set(all.subarray(row * width, (row + 1) * width), i * width);
   }
-  return batch;
+  return chosen;
 }
 
 type Sums = Record<'pairs' | 'cutTexts' | 'repeatedPairs' | 'replacedPairs', number>;

@@ -4,14 +4,20 @@
  *
  * @param rate probability of dropping, in [0, 1)
  * @param key integers that name the draw: seed, step and site
+ * @param offset position of the first factor: a part of a batch draws what the whole batch does
  */
-export function dropoutFactors(length: number, rate: number, key: readonly number[]): Float32Array {
+export function dropoutFactors(
+  length: number,
+  rate: number,
+  key: readonly number[],
+  offset = 0,
+): Float32Array {
   const factors = new Float32Array(length);
   const kept = 1 / (1 - rate);
   const threshold = Math.round(rate * 2 ** 32);
   const state = key.reduce((hash, part) => mix(Math.imul(hash, 0x9e3779b1) ^ part), 0x2545f491);
   for (let i = 0; i < length; i++) {
-    if (mix(state + Math.imul(i, 0x9e3779b1)) >>> 0 >= threshold) factors[i] = kept;
+    if (mix(state + Math.imul(offset + i, 0x9e3779b1)) >>> 0 >= threshold) factors[i] = kept;
   }
   return factors;
 }

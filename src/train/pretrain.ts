@@ -13,10 +13,17 @@ import { allocateModel, createModel, readWeightsInto } from '../model/load.js';
 import type { Model } from '../model/model.js';
 import { Tokenizer } from '../text/tokenizer.js';
 import { defaultAdamW } from './adamw.js';
-import { trainingBatches } from './batches.js';
+import { type CachedFeatures, trainingBatches } from './batches.js';
 import { logLine } from './logLine.js';
 import { type Position, RunDirectory, type StepMetrics } from './runDirectory.js';
-import { changedFactors, initializeTowers, openOrigin, requireOneStart } from './start.js';
+import {
+  changedFactors,
+  initializeTowers,
+  openOrigin,
+  openTeacher,
+  requireOneStart,
+  requireSuitable,
+} from './start.js';
 import { createTrainer, type Trainer } from './trainer.js';
 
 export interface PretrainOptions {
@@ -47,6 +54,9 @@ export async function pretrain(
   const modelConfig = loadModelConfig(config.model, { vocabSize: tokenizer.vocabularySize });
   requireFit(tokenizer, modelConfig, config.contextLength);
   requireOneStart(config);
+  for (const stage of running) {
+    requireSuitable(settingsOf(config, stage), freezesVision(config, stage), modelConfig);
+  }
   const origin = config.resume === undefined ? undefined : openOrigin(config.resume, running);
   const run = new RunDirectory(config.output, origin);
   const outcome = outcomeSettings(withAdamW(config, modelConfig));
@@ -72,11 +82,11 @@ export async function pretrain(
   return run.model;
 }
 
-/** Bytes of cached image features above which a locked tower computes them anew in every step. */
+/** Bytes of cached image features above which they are computed anew in every step. */
 const MAX_CACHED_BYTES = 2 ** 31;
 
-function featureBytes(model: Model, dataset: Dataset): number {
-  return dataset.imageCount * model.config.embed_dim * 4;
+function fitsInCache(model: Model, dataset: Dataset): boolean {
+  return dataset.imageCount * model.config.embed_dim * 4 <= MAX_CACHED_BYTES;
 }
 
 interface StageContext extends PretrainOptions {
@@ -101,6 +111,10 @@ function settingsOf(config: PretrainConfig, stage: 1 | 2): StageConfig {
   return stage === 1 ? config.stage1 : config.stage2;
 }
 
+function freezesVision(config: PretrainConfig, stage: 1 | 2): boolean {
+  return stage === 1 || settingsOf(config, stage).freezeVision;
+}
+
 /**
  * Runs one stage to its end. The model holds the weights of the run's newest checkpoint, if it has one: those of this
  * stage, or of the end of the stage before.
@@ -114,9 +128,9 @@ async function runStage(stage: 1 | 2, context: StageContext): Promise<boolean> {
   const later = stage === 1 ? run.latest(2) : undefined;
   if (later !== undefined) return true;
 
-  const freezeVision = stage === 1;
+  const freezeVision = freezesVision(config, stage);
   // Nothing changes a locked tower's input, so its features are computed once; no pixels are decoded after that.
-  const cacheFeatures = freezeVision && featureBytes(model, context.dataset) <= MAX_CACHED_BYTES;
+  const cacheFeatures = freezeVision && fitsInCache(model, context.dataset);
   const seed = config.seed * 2 + stage;
   /** For people who watch, and for those who read the log. */
   const note = (line: string) => {
@@ -139,6 +153,7 @@ async function runStage(stage: 1 | 2, context: StageContext): Promise<boolean> {
     report: note,
   });
   let trainer: Trainer | undefined;
+  let teacher: Model | undefined;
   try {
     const stepsPerEpoch = loader.batchesPerEpoch;
     const totalSteps = settings.epochs * stepsPerEpoch;
@@ -163,12 +178,8 @@ async function runStage(stage: 1 | 2, context: StageContext): Promise<boolean> {
       return true;
     }
 
-    trainer = await createTrainer(model, {
-      ...settings,
-      totalSteps,
-      freezeVision,
-      seed,
-    });
+    teacher = await openTeacher(config, settings, reporter);
+    trainer = await createTrainer(model, { ...settings, totalSteps, freezeVision, seed, teacher });
     if (resumed !== undefined) {
       const training = openCheckpoint(resumed.path).training();
       trainer.restore(training, resumed.path);
@@ -179,7 +190,11 @@ async function runStage(stage: 1 | 2, context: StageContext): Promise<boolean> {
       );
     }
     run.cutMetrics({ stage, step: trainer.stepCount, totalSteps });
-    const features = cacheFeatures ? await encodeImages(model, loader, reporter) : undefined;
+    const features: CachedFeatures = {};
+    if (cacheFeatures) features.imageFeatures = await encodeImages(model, loader, reporter);
+    if (teacher !== undefined && fitsInCache(teacher, context.dataset)) {
+      features.teacherFeatures = await encodeImages(teacher, loader, reporter);
+    }
 
     reporter.begin(`stage ${stage}`, totalSteps, trainer.stepCount);
     const batches = trainingBatches(loader, {
@@ -188,7 +203,6 @@ async function runStage(stage: 1 | 2, context: StageContext): Promise<boolean> {
       uniqueCaptions: config.uniqueCaptions,
       stepCount: trainer.stepCount,
       features,
-      width: model.config.embed_dim,
       report: note,
     });
     for await (const { batch, loaded, epoch } of batches) {
@@ -236,6 +250,7 @@ async function runStage(stage: 1 | 2, context: StageContext): Promise<boolean> {
   } finally {
     await loader.close();
     await trainer?.dispose();
+    await teacher?.dispose();
   }
 }
 
@@ -244,7 +259,7 @@ function save(context: StageContext, trainer: Trainer, position: Position): void
   const content = checkpointContent(context, position);
   writeCheckpoint(run.checkpointPath(position), {
     ...content,
-    training: { ...content.training, optimizer: trainer.optimizerState },
+    training: { ...content.training, optimizer: trainer.optimizerState, adapters: trainer.adapterTensors },
   });
   run.rotate(config.keepCheckpoints);
 }

@@ -1,11 +1,15 @@
 import { openCheckpoint } from '../checkpoint/open.js';
 import type { TrainingState } from '../checkpoint/trainingState.js';
-import type { PretrainConfig } from '../config/pretrain.js';
+import type { PretrainConfig, StageConfig } from '../config/pretrain.js';
 import { UserError } from '../errors.js';
 import type { Reporter } from '../io/terminal.js';
+import type { ModelConfig } from '../model/config.js';
 import { initializationTable, initializeTower } from '../model/initialize.js';
+import { loadModel } from '../model/load.js';
 import type { Model } from '../model/model.js';
-import { isVisionParameter } from '../model/parameters.js';
+import { isVisionParameter, parameterSpecs } from '../model/parameters.js';
+import { trainableParameters } from './freezing.js';
+import { completeOptions } from './options.js';
 import type { Position } from './runDirectory.js';
 
 /** What a run starts from is said once. @throws UserError for two of weights, init and resume */
@@ -16,6 +20,13 @@ export function requireOneStart({ weights, resume, init }: PretrainConfig): void
   if (given.length > 1) {
     throw new UserError(`${given.join(' and ')} each say what to start from: give one of them`);
   }
+}
+
+/** Whether a stage's settings suit each other and the model. @throws UserError as `createTrainer` */
+export function requireSuitable(settings: StageConfig, freezeVision: boolean, model: ModelConfig): void {
+  const options = { ...settings, freezeVision, totalSteps: 1, teacher: undefined };
+  const names = parameterSpecs(model).map(({ name }) => name);
+  trainableParameters(names, model, completeOptions(options, model));
 }
 
 /**
@@ -65,4 +76,14 @@ export function initializeTowers(model: Model, { init }: PretrainConfig, reporte
     if (file === undefined) continue;
     for (const line of initializationTable(initializeTower(model, tower, file))) reporter.line(line);
   }
+}
+
+/** The model whose image features a stage comes near to, if it has one. @throws UserError as `loadModel` */
+export async function openTeacher(
+  { engine, provider }: PretrainConfig,
+  { teacher }: StageConfig,
+  reporter: Reporter,
+): Promise<Model | undefined> {
+  if (teacher === undefined) return undefined;
+  return loadModel(teacher, { engine, provider, warn: reporter.line });
 }

@@ -1,50 +1,22 @@
 import { floats, requireTensor } from '../checkpoint/floats.js';
 import { momentTensors, type OptimizerState, type TrainingState } from '../checkpoint/trainingState.js';
-import {
-  type DeviceTensor,
-  type HostTensor,
-  lazyTensor,
-  type Moments,
-  type Program,
-  readAll,
-} from '../engine/engine.js';
+import { type DeviceTensor, type HostTensor, lazyTensor, type Moments, readAll } from '../engine/engine.js';
 import { UserError } from '../errors.js';
-import { type DropoutSite, textDropoutSites } from '../model/bert.js';
-import { assertVariance } from '../model/image.js';
-import { assertLength, assertTexts, type Model } from '../model/model.js';
-import { isBuffer, isVisionParameter } from '../model/parameters.js';
+import type { LazyTensors } from '../io/tensor.js';
+import { adapterTensors, readAdaptersInto } from '../model/lora.js';
+import type { Model } from '../model/model.js';
 import { sizeOf } from '../shape.js';
-import { type AdamWOptions, adamwFactors, defaultAdamW } from './adamw.js';
-import { dropoutFactors } from './dropout.js';
-import { gradientName, trainingFunction, updateName } from './gradients.js';
+import { Accumulation } from './accumulate.js';
+import { adamwFactors } from './adamw.js';
+import { prepareBatch, type TrainingBatch } from './batch.js';
+import { type BackwardPass, SinglePass, updateName } from './gradients.js';
+import { completeOptions, type TrainerOptions } from './options.js';
+import { trainedParameters, trainingPlan } from './plan.js';
 import { learningRateAt, type Schedule } from './schedule.js';
+import type { TrainingPlan } from './towers.js';
 
-export interface TrainerOptions extends Schedule, AdamWOptions {
-  /** stage 1, locked-image tuning: the image tower keeps its weights */
-  freezeVision: boolean;
-  /** text dropout: false for none, true for the rates of the model config, or one rate for all sites */
-  dropout: boolean | number;
-  /** of dropout */
-  seed: number;
-}
-
-const defaults = {
-  freezeVision: false,
-  dropout: true,
-  seed: 0,
-};
-
-/** A batch of matching image and text rows. With a locked image tower, features may stand for the pixels. */
-export interface TrainingBatch {
-  /** [n, 3, resolution, resolution], preprocessed */
-  pixels?: Float32Array;
-  /** [n, embed_dim], not normalised; only with `freezeVision` */
-  imageFeatures?: Float32Array;
-  /** token ids [n, length], 0 where padded */
-  ids: Int32Array;
-  n: number;
-  length: number;
-}
+export type { TrainingBatch } from './batch.js';
+export type { TrainerOptions } from './options.js';
 
 export interface StepResult {
   loss: number;
@@ -55,6 +27,8 @@ export interface StepResult {
   textToImageAccuracy: number;
   /** exp(logit_scale) after the step */
   logitScale: number;
+  /** the gradient's global norm before it is clipped; only with `clipNorm` */
+  gradientNorm?: number;
 }
 
 /** The reference keeps logit_scale within [0, ln 100]. */
@@ -72,25 +46,35 @@ export class Trainer {
   private constructor(
     readonly model: Model,
     readonly options: TrainerOptions,
-    readonly trainable: readonly string[],
-    private readonly dropoutSites: readonly DropoutSite[],
-    private readonly program: Program,
+    /** what is trained, by name: weights, or their adapters */
+    private readonly parameters: ReadonlyMap<string, DeviceTensor>,
+    private readonly plan: TrainingPlan,
+    private readonly pass: BackwardPass,
   ) {
-    for (const name of trainable) {
-      const { shape } = model.weights.get(name)!;
+    for (const [name, { shape }] of parameters) {
       this.gradients.set(name, model.engine.tensor(shape));
       this.moments.set(name, { first: model.engine.tensor(shape), second: model.engine.tensor(shape) });
     }
   }
 
   static async create(model: Model, options: TrainerOptions): Promise<Trainer> {
-    const trainable = [...model.weights.keys()].filter(
-      (name) => !isBuffer(name) && !(options.freezeVision && isVisionParameter(name)),
-    );
-    const sites = textDropoutSites(model.config, 'n', 'length', options.dropout);
-    const { fn, signature } = trainingFunction(model, trainable, options.freezeVision, sites);
-    const program = await model.engine.compile(fn, signature);
-    return new Trainer(model, options, trainable, sites, program);
+    const parameters = await trainedParameters(model, options);
+    const plan = trainingPlan(model, options, [...parameters.keys()]);
+    const pass =
+      options.accumulate === 1
+        ? await SinglePass.create(plan)
+        : await Accumulation.create(plan, options.accumulate);
+    return new Trainer(model, options, parameters, plan, pass);
+  }
+
+  /** Names of what is trained. */
+  get trainable(): string[] {
+    return [...this.parameters.keys()];
+  }
+
+  /** How many values are trained. */
+  get trainableCount(): number {
+    return [...this.parameters.values()].reduce((sum, { shape }) => sum + sizeOf(shape), 0);
   }
 
   /** All weights, frozen ones too. On the onnx engine the arrays are the storage itself. */
@@ -110,11 +94,11 @@ export class Trainer {
   /** One optimizer step on a batch. */
   async step(batch: TrainingBatch): Promise<StepResult> {
     const { loss, nearestText, nearestImage, ...updates } = await this.backward(batch);
+    const gradientNorm = this.clip();
     const learningRate = learningRateAt(this.options, this.stepCount);
     this.stepCount++;
     this.updateCount++;
-    for (const name of this.trainable) {
-      const weight = this.model.weights.get(name)!;
+    for (const [name, weight] of this.parameters) {
       const gradient = this.gradients.get(name)!;
       const factors = adamwFactors(this.options, name, learningRate, this.updateCount);
       this.model.engine.adamw(weight, gradient, this.moments.get(name)!, factors);
@@ -129,6 +113,7 @@ export class Trainer {
       imageToTextAccuracy: diagonalShare(nearestText),
       textToImageAccuracy: diagonalShare(nearestImage),
       logitScale: this.clampLogitScale(),
+      ...(gradientNorm !== undefined && { gradientNorm }),
     };
   }
 
@@ -149,6 +134,14 @@ export class Trainer {
         ]),
       ),
     };
+  }
+
+  /**
+   * What a checkpoint of a run with adapters needs besides the merged weights: the adapters, and the weights below them
+   * as `NAME.lora_base`. Undefined without adapters.
+   */
+  get adapterTensors(): LazyTensors | undefined {
+    return adapterTensors(this.model);
   }
 
   /**
@@ -174,13 +167,14 @@ export class Trainer {
       }
     };
     each(({ shape }, name) => requireTensor(stored, name, shape, path));
+    if (this.model.adapters.size > 0) readAdaptersInto(this.model, training.adapters ?? new Map(), path);
     each((tensor, name) => tensor.write(floats(stored, name, tensor.shape, path)));
     this.stepCount = training.step;
     this.updateCount = optimizer.step;
   }
 
   async dispose(): Promise<void> {
-    await this.program.dispose();
+    await this.pass.dispose();
     for (const tensor of this.gradients.values()) tensor.dispose();
     for (const { first, second } of this.moments.values()) {
       first.dispose();
@@ -190,47 +184,24 @@ export class Trainer {
 
   /** Runs forward and backward pass; the gradients stay on the engine. */
   private async backward(batch: TrainingBatch): Promise<Record<string, HostTensor>> {
-    const { n, length, ids } = batch;
-    const { config } = this.model;
-    if (n < 1) throw new RangeError('the batch is empty');
-    assertTexts(config, ids, n, length);
-    const feeds: Record<string, HostTensor | DeviceTensor> = {
-      ...Object.fromEntries(this.model.weights),
-      ids: { data: ids, shape: [n, length] },
-      count: { data: Float32Array.of(n), shape: [] },
-      ...this.dropout(n, length),
-    };
-    if (this.options.freezeVision) {
-      const features = batch.imageFeatures ?? (await this.model.encodeImages(pixelsOf(batch), n));
-      const shape = [n, config.embed_dim];
-      assertLength('imageFeatures', features.length, shape);
-      feeds.imageFeatures = { data: features, shape };
-    } else {
-      const shape = [n, 3, config.image_resolution, config.image_resolution];
-      const pixels = pixelsOf(batch);
-      assertVariance(config, n);
-      assertLength('pixels', pixels.length, shape);
-      feeds.pixels = { data: pixels, shape };
-    }
-    const into = Object.fromEntries(
-      [...this.gradients].map(([name, tensor]) => [gradientName(name), tensor]),
-    );
-    return this.program.run(feeds, into);
+    const prepared = await prepareBatch(this.plan, this.options, batch, this.stepCount);
+    return this.pass.run(prepared, this.model.feeds, this.gradients);
   }
 
-  private dropout(n: number, length: number): Record<string, HostTensor> {
-    const sizes: Record<string, number> = { n, length };
-    const feeds: Record<string, HostTensor> = {};
-    this.dropoutSites.forEach(({ name, rate, shape }, site) => {
-      const numbers = shape.map((size) => (typeof size === 'string' ? sizes[size] : size));
-      const key = [this.options.seed, this.stepCount, site];
-      feeds[name] = { data: dropoutFactors(sizeOf(numbers), rate, key), shape: numbers };
-    });
-    return feeds;
+  /** Scales the gradients down to the largest norm that is allowed, as PyTorch does, and returns their norm. */
+  private clip(): number | undefined {
+    const { clipNorm } = this.options;
+    if (clipNorm === 0) return undefined;
+    const { engine } = this.model;
+    const norm = engine.norm(this.gradients.values());
+    const factor = clipNorm / (norm + 1e-6);
+    if (factor < 1) for (const gradient of this.gradients.values()) engine.scale(gradient, factor);
+    return norm;
   }
 
   private clampLogitScale(): number {
     const tensor = this.model.weights.get('logit_scale')!;
+    if (!this.parameters.has('logit_scale')) return Math.exp(tensor.read()[0]);
     const value = Math.min(Math.max(tensor.read()[0], 0), MAX_LOGIT_SCALE);
     tensor.write(Float32Array.of(value));
     return Math.exp(value);
@@ -242,30 +213,13 @@ export class Trainer {
  *
  * @param options learningRate, warmupSteps and totalSteps, and what should differ from the reference's defaults
  * @throws RangeError for a hyper-parameter that is no number, or a dropout rate of 1 or more
+ * @throws UserError for options that exclude each other, don't suit the model, or leave nothing to train
  */
-export function createTrainer(model: Model, options: Schedule & Partial<TrainerOptions>): Promise<Trainer> {
-  const complete = { ...defaults, ...defaultAdamW(model.config), ...options };
-  for (const name of [
-    'learningRate',
-    'warmupSteps',
-    'totalSteps',
-    'weightDecay',
-    'beta1',
-    'beta2',
-    'epsilon',
-  ] as const) {
-    if (!Number.isFinite(complete[name]))
-      throw new RangeError(`${name} is ${complete[name]}, expected a number`);
-  }
-  if (typeof complete.dropout === 'number' && !(complete.dropout >= 0 && complete.dropout < 1)) {
-    throw new RangeError(`dropout is ${complete.dropout}, expected a rate from 0 to below 1`);
-  }
-  return Trainer.create(model, complete);
-}
-
-function pixelsOf({ pixels }: TrainingBatch): Float32Array {
-  if (pixels === undefined) throw new TypeError('the batch has no pixels');
-  return pixels;
+export async function createTrainer(
+  model: Model,
+  options: Schedule & Partial<TrainerOptions>,
+): Promise<Trainer> {
+  return Trainer.create(model, completeOptions(options, model.config));
 }
 
 function diagonalShare({ data }: HostTensor): number {

@@ -1,12 +1,13 @@
 import * as ort from 'onnxruntime-node';
 import { messageOf, UserError } from '../../errors.js';
+import { float16ToFloat32, float32ToFloat16 } from '../../io/half.js';
 import { sizeOf } from '../../shape.js';
 import type {
   AdamWFactors,
-  DataType,
   DeviceTensor,
   Engine,
   Feeds,
+  FeedType,
   HostArray,
   HostTensor,
   Moments,
@@ -20,6 +21,8 @@ import { record } from './recorder.js';
 
 /** A tensor whose storage is a typed array that ONNX Runtime reads and writes in place. */
 class ArrayTensor implements DeviceTensor {
+  readonly dtype = 'float32';
+
   constructor(
     readonly shape: readonly number[],
     readonly data: Float32Array,
@@ -31,6 +34,40 @@ class ArrayTensor implements DeviceTensor {
 
   write(values: Float32Array): void {
     this.data.set(values);
+  }
+
+  clear(): void {
+    this.data.fill(0);
+  }
+
+  dispose(): void {}
+}
+
+/** A tensor that is held in half precision; programs widen it while they run. */
+class HalfTensor implements DeviceTensor {
+  readonly dtype = 'float16';
+  readonly halves: Uint16Array;
+
+  constructor(
+    readonly shape: readonly number[],
+    values: Float32Array,
+  ) {
+    this.halves = new Uint16Array(values.length);
+    this.write(values);
+  }
+
+  read(): Float32Array {
+    const values = new Float32Array(this.halves.length);
+    float16ToFloat32(this.halves, values);
+    return values;
+  }
+
+  write(values: Float32Array): void {
+    float32ToFloat16(values, this.halves);
+  }
+
+  clear(): void {
+    this.halves.fill(0);
   }
 
   dispose(): void {}
@@ -46,6 +83,8 @@ export class OnnxEngine implements Engine {
     this.options = {
       executionProviders: [provider],
       graphOptimizationLevel: 'all',
+      // A pattern is a block for all values of a run, which is taken beside the memory of the run that it was seen in.
+      enableMemPattern: false,
       logSeverityLevel: 3,
     };
   }
@@ -92,6 +131,24 @@ export class OnnxEngine implements Engine {
     updateAdamW(weight.read(), gradient.read(), first.read(), second.read(), factors);
   }
 
+  norm(tensors: Iterable<DeviceTensor>): number {
+    let sum = 0;
+    for (const tensor of tensors) {
+      const values = tensor.read();
+      for (let i = 0; i < values.length; i++) sum += values[i] * values[i];
+    }
+    return Math.sqrt(sum);
+  }
+
+  scale(tensor: DeviceTensor, factor: number): void {
+    const values = tensor.read();
+    for (let i = 0; i < values.length; i++) values[i] *= factor;
+  }
+
+  halved(tensor: DeviceTensor): DeviceTensor {
+    return new HalfTensor(tensor.shape, tensor.read());
+  }
+
   tensor(shape: readonly number[], values?: Float32Array): DeviceTensor {
     return new ArrayTensor(shape, values ?? new Float32Array(sizeOf(shape)));
   }
@@ -133,7 +190,8 @@ class OnnxProgram implements Program {
   }
 }
 
-function toOrt(dtype: DataType, tensor: HostTensor | DeviceTensor): ort.Tensor {
-  const data = 'data' in tensor ? tensor.data : tensor.read();
+function toOrt(dtype: FeedType, tensor: HostTensor | DeviceTensor): ort.Tensor {
+  if (tensor instanceof HalfTensor) return new ort.Tensor('float16', tensor.halves, tensor.shape);
+  const data = 'data' in tensor ? tensor.data : (tensor as DeviceTensor).read();
   return new ort.Tensor(dtype, data as Float32Array, tensor.shape);
 }

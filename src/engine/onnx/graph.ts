@@ -1,5 +1,5 @@
 import type { TensorInfo, DataType as TfDataType } from '@tensorflow/tfjs-core';
-import type { DataType, HostArray, TensorSpec } from '../engine.js';
+import type { DataType, FeedType, HostArray, TensorSpec } from '../engine.js';
 import type { Dimensions } from './dimensions.js';
 
 /** A float attribute; plain numbers are integers. */
@@ -8,8 +8,8 @@ export class Float {
 }
 export type Attribute = number | readonly number[] | string | Float;
 
-/** ONNX element types that recorded graphs use; int64 for shapes and indices. */
-export type ElementType = DataType | 'int64';
+/** ONNX element types that recorded graphs use; int64 for shapes and indices, float16 for inputs alone. */
+export type ElementType = FeedType | 'int64';
 
 export interface Node {
   op: string;
@@ -25,6 +25,8 @@ export interface Constant {
   data: HostArray | BigInt64Array;
 }
 
+/** ONNX's number for float32. */
+const FLOAT = 1;
 const MICROSOFT = 'com.microsoft';
 
 /** The ONNX graph under construction. Recorder kernels append nodes; names of values are its edges. */
@@ -39,10 +41,13 @@ export class Graph {
 
   constructor(readonly dimensions: Dimensions) {}
 
-  /** Declares an input and returns it as a tensor with stand-in numbers for symbolic dimensions. */
+  /** Declares an input and returns it as a tensor with stand-in numbers for symbolic dimensions, halves widened. */
   input(name: string, spec: TensorSpec): TensorInfo {
     this.inputs.set(name, spec);
-    return { dataId: { name }, shape: this.dimensions.standIn(spec.shape), dtype: spec.dtype };
+    const shape = this.dimensions.standIn(spec.shape);
+    const { dtype } = spec;
+    if (dtype !== 'float16') return { dataId: { name }, shape, dtype };
+    return this.emit('Cast', [name], shape, 'float32', { to: FLOAT });
   }
 
   output(name: string, tensor: TensorInfo): void {

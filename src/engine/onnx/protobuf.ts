@@ -62,7 +62,7 @@ const schema = protobuf.Root.fromJSON({
   },
 });
 
-const elementTypes: Record<ElementType, number> = { float32: 1, int32: 6, int64: 7, bool: 9 };
+const elementTypes: Record<ElementType, number> = { float32: 1, int32: 6, int64: 7, bool: 9, float16: 10 };
 
 /** Encodes a recorded graph as an ONNX model file. */
 export function encodeModel(graph: Graph): Uint8Array {

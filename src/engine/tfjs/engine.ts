@@ -2,10 +2,10 @@ import * as tf from '@tensorflow/tfjs-core';
 import { sizeOf } from '../../shape.js';
 import type {
   AdamWFactors,
-  DataType,
   DeviceTensor,
   Engine,
   Feeds,
+  FeedType,
   HostArray,
   HostTensor,
   Moments,
@@ -16,6 +16,8 @@ import type {
 
 /** A tensor on the TensorFlow.js backend; writing replaces it. */
 class TfTensor implements DeviceTensor {
+  readonly dtype = 'float32';
+
   constructor(
     readonly shape: readonly number[],
     public tensor: tf.Tensor,
@@ -32,6 +34,10 @@ class TfTensor implements DeviceTensor {
   replace(tensor: tf.Tensor): void {
     this.tensor.dispose();
     this.tensor = tf.keep(tensor);
+  }
+
+  clear(): void {
+    this.replace(tf.zeros([...this.shape]));
   }
 
   dispose(): void {
@@ -73,6 +79,26 @@ export class TfjsEngine implements Engine {
       (first as TfTensor).replace(newFirst);
       (second as TfTensor).replace(newSecond);
     });
+  }
+
+  norm(tensors: Iterable<DeviceTensor>): number {
+    tf.setBackend(this.backend);
+    let sum = 0;
+    for (const tensor of tensors) {
+      const square = tf.tidy(() => tf.sum(tf.square((tensor as TfTensor).tensor)));
+      sum += square.dataSync()[0];
+      square.dispose();
+    }
+    return Math.sqrt(sum);
+  }
+
+  scale(tensor: DeviceTensor, factor: number): void {
+    tf.setBackend(this.backend);
+    (tensor as TfTensor).replace(tf.mul((tensor as TfTensor).tensor, factor));
+  }
+
+  halved(tensor: DeviceTensor): DeviceTensor {
+    return tensor;
   }
 
   tensor(shape: readonly number[], values?: Float32Array): DeviceTensor {
@@ -122,6 +148,6 @@ function ofType(dtype: tf.DataType, values: ArrayLike<number>): HostArray {
   return values instanceof kind ? values : kind.from(values);
 }
 
-function upload({ data, shape }: HostTensor, dtype: DataType): tf.Tensor {
-  return tf.tensor(data, [...shape], dtype);
+function upload({ data, shape }: HostTensor, dtype: FeedType): tf.Tensor {
+  return tf.tensor(data, [...shape], dtype === 'float16' ? 'float32' : dtype);
 }

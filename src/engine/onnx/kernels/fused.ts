@@ -40,6 +40,15 @@ const padTo: RecorderKernel = (graph, { inputs: { x }, attrs }) => {
   return graph.emit('Pad', [x, pads], shape, x.dtype);
 };
 
+/** A Reshape to x's own shape that reads one number of the dependency's shape: no value is copied or computed. */
+const after: RecorderKernel = (graph, { inputs: { x, dependency } }) => {
+  const [rows] = graph.append('Shape', [dependency], 1, { start: 0, end: 1 });
+  // Always −1, the mark for the length that is left open; ONNX Runtime can't know it beforehand.
+  const [open] = graph.append('Min', [rows, graph.integers(-1)], 1);
+  const [shape] = graph.append('Concat', [open, graph.integers(...x.shape.slice(1))], 1, { axis: 0 });
+  return graph.emit('Reshape', [x, shape], x.shape, x.dtype);
+};
+
 /** Operations of src/nn/fused.ts that ONNX Runtime computes in one node; elsewhere they are compositions. */
 export const fused: Record<string, RecorderKernel> = {
   Linear: linear,
@@ -49,4 +58,5 @@ export const fused: Record<string, RecorderKernel> = {
   QuickGelu: quickGelu,
   BroadcastTo: broadcastTo,
   PadTo: padTo,
+  After: after,
 };
