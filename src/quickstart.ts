@@ -13,6 +13,7 @@ import type { Model } from './model/model.js';
 import { isVisionParameter } from './model/parameters.js';
 import { Random } from './random.js';
 import { type PretrainReport, writePretrainReport } from './report/pretrainReport.js';
+import { settingRows } from './report/settings.js';
 import { sizeOf } from './shape.js';
 import { Tokenizer } from './text/tokenizer.js';
 import { pretrain } from './train/pretrain.js';
@@ -59,7 +60,7 @@ export async function quickstart(
       title: 'cn-clip quickstart: Emoji-CN',
       summary:
         'A small Chinese CLIP, pretrained from nothing on three art styles of emoji and tested on a fourth that it never saw.',
-      configuration: configurationRows(config as unknown as Record<string, unknown>),
+      configuration: settingRows(config),
       parameterCounts: parameterCounts(model),
       stages: ([1, 2] as const).map((stage) => ({
         name: `stage ${stage}`,
@@ -123,15 +124,4 @@ function parameterCounts(model: Model): { name: string; count: number }[] {
     counts[isVisionParameter(name) ? 'image tower' : 'text tower'] += sizeOf(shape);
   }
   return Object.entries(counts).map(([name, count]) => ({ name, count }));
-}
-
-function configurationRows(
-  settings: Record<string, unknown>,
-  prefix = '',
-): { name: string; value: string }[] {
-  return Object.entries(settings).flatMap(([name, value]) =>
-    typeof value === 'object' && value !== null
-      ? configurationRows(value as Record<string, unknown>, `${prefix}${name}.`)
-      : [{ name: prefix + name, value: String(value) }],
-  );
 }

@@ -125,7 +125,7 @@ test('metrics come back, a last line that was cut off left out', () => {
   appendFileSync(join(run.path, 'metrics.jsonl'), '{"stage":2,"step":3,"lo');
   assert.deepEqual(run.readMetrics().at(-1), metricsOf(2, 2));
   assert.equal(run.readMetrics().length, 5);
-  run.cutMetrics(at(2, 1));
+  run.cut(at(2, 1));
   assert.deepEqual(
     run.readMetrics().map(({ stage, step }) => [stage, step]),
     [
@@ -135,7 +135,7 @@ test('metrics come back, a last line that was cut off left out', () => {
       [2, 1],
     ],
   );
-  run.cutMetrics(at(1, 2));
+  run.cut(at(1, 2));
   assert.deepEqual(run.readMetrics(), [metricsOf(1, 1), metricsOf(1, 2)]);
   assert.match(readFileSync(join(run.path, 'metrics.jsonl'), 'utf8'), /\}\n$/);
   appendFileSync(join(run.path, 'metrics.jsonl'), 'oops\n');

@@ -6,9 +6,11 @@ import { convertCommand } from './convert.js';
 import { dataCommand } from './data.js';
 import { downloadCommand } from './download.js';
 import { evalRetrievalCommand } from './evalRetrieval.js';
+import { finetuneCommand } from './finetune.js';
 import { interpolateCommand } from './interpolate.js';
 import { pretrainCommand } from './pretrain.js';
 import { quickstartCommand } from './quickstart.js';
+import { trainReportCommand } from './trainReport.js';
 
 /** Runs the command line. Bad input prints one message and exits with 1; --debug adds the stack trace. */
 export async function main(argv: readonly string[]): Promise<void> {
@@ -20,6 +22,8 @@ export async function main(argv: readonly string[]): Promise<void> {
     .showHelpAfterError('(cn-clip --help lists the commands, cn-clip COMMAND --help the options)')
     .addCommand(quickstartCommand())
     .addCommand(pretrainCommand())
+    .addCommand(finetuneCommand())
+    .addCommand(trainReportCommand())
     .addCommand(evalRetrievalCommand())
     .addCommand(downloadCommand())
     .addCommand(convertCommand())

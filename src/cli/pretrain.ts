@@ -4,16 +4,22 @@ import { pretrainSchema } from '../config/pretrain.js';
 import { createReporter, stopOnSignal } from '../io/terminal.js';
 import { pretrain } from '../train/pretrain.js';
 
+/** Help of --dry-run. */
+export const dryRunHelp =
+  'tell settings, parameters, steps, memory and token counts, overfit one batch, and write nothing';
+
 export function pretrainCommand(): Command {
   const command = new Command('pretrain')
     .description('pretrain in two stages: first the text tower against a locked image tower, then both')
     .option('-c, --config <file>', 'YAML file with the settings below; flags override it')
-    .addOption(new Option('--stage <number>', 'run one stage alone').choices(['1', '2']));
+    .addOption(new Option('--stage <number>', 'run one stage alone').choices(['1', '2']))
+    .option('--dry-run', dryRunHelp);
   addSettings(command, pretrainSchema).action(async (flags: Record<string, unknown>) => {
     const config = resolveSettings(pretrainSchema, flags.config as string | undefined, flags);
     const reporter = createReporter();
     const stages = flags.stage === undefined ? ([1, 2] as const) : ([Number(flags.stage) as 1 | 2] as const);
-    await pretrain(config, { stages, reporter, shouldStop: stopOnSignal(reporter) });
+    const dryRun = flags.dryRun === true;
+    await pretrain(config, { stages, reporter, dryRun, shouldStop: stopOnSignal(reporter) });
   });
   return command;
 }

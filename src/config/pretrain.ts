@@ -1,111 +1,29 @@
 import { z } from 'zod';
-import { engineNames, providerNames } from '../engine/select.js';
-import { loraTargets } from '../model/lora.js';
-import { scheduleNames } from '../train/schedule.js';
+import { runShape, stageShape, validationShape } from './training.js';
 
-const count = z.number().int().positive();
-
-/** One stage of training: its length and AdamW's hyper-parameters. */
-export const stageSchema = z.strictObject({
+/** One stage of pretraining. */
+export const pretrainStageSchema = z.strictObject({
   epochs: z.number().int().min(0).describe('passes over the training pairs; 0 leaves the stage out'),
-  batchSize: z.number().int().min(2).describe('pairs of one step, each the negative of all others'),
-  learningRate: z.number().positive().describe('peak learning rate'),
-  warmupSteps: z.number().int().min(0).default(500).describe('steps of linear warm-up'),
-  weightDecay: z.number().min(0).default(0.2).describe("AdamW's decoupled weight decay"),
-  beta1: z.number().min(0).lt(1).default(0.9).describe("AdamW's decay of the mean gradient"),
-  beta2: z
-    .number()
-    .min(0)
-    .lt(1)
-    .optional()
-    .describe("AdamW's decay of the mean squared gradient; by default 0.98, for a ResNet 0.999"),
-  epsilon: z
-    .number()
-    .positive()
-    .optional()
-    .describe("AdamW's term against division by zero; by default 1e-6, for a ResNet 1e-8"),
-  dropout: z.boolean().default(true).describe("text dropout at the model config's rates"),
-  schedule: z
-    .enum(scheduleNames)
-    .default('cosine')
-    .describe('of the learning rate: cosine or constant after the warm-up; none is constant without warm-up'),
-  clipNorm: z.number().min(0).default(0).describe('largest global norm of the gradient; 0 for any'),
-  accumulate: count
-    .default(1)
-    .describe('parts that a batch is cut into to save memory; the gradient stays that of the whole batch'),
-  checkpointing: z
-    .boolean()
-    .default(false)
-    .describe('hold inputs of blocks alone and compute the rest again: less memory, more time'),
-  maskRatio: z
-    .number()
-    .min(0)
-    .lt(1)
-    .default(0)
-    .describe('share of patches that the ViT does not see in training (FLIP)'),
-  freezeVision: z
-    .boolean()
-    .default(false)
-    .describe('the image tower keeps its weights; always so in stage 1'),
-  freezeText: z.boolean().default(false).describe('the text tower keeps its weights'),
-  freezeVisionBlocks: z
-    .number()
-    .int()
-    .min(0)
-    .default(0)
-    .describe('first blocks of the image tower that keep their weights, with what lies below'),
-  freezeTextBlocks: z
-    .number()
-    .int()
-    .min(0)
-    .default(0)
-    .describe('first layers of the text tower that keep their weights, with the embeddings'),
-  headsOnly: z.boolean().default(false).describe('train the projections and logit_scale alone'),
-  freezeBatchNorm: z.boolean().default(false).describe("a ResNet's batch norms keep their statistics"),
-  frozenPrecision: z
-    .enum(['float32', 'float16'])
-    .default('float32')
-    .describe('of frozen weights in memory; float16 rounds them and takes half of it, on the onnx engine'),
-  teacher: z
-    .string()
-    .optional()
-    .describe('checkpoint of any form, or official model, whose image features to come near (distillation)'),
-  distillationWeight: z.number().positive().default(0.5).describe("of the teacher's part in the loss"),
-  lora: z
-    .strictObject({
-      rank: z
-        .number()
-        .int()
-        .min(0)
-        .default(0)
-        .describe('of low-rank adapters in place of the weights; 0: none'),
-      alpha: z.number().positive().default(16).describe('adapters are scaled by alpha / rank'),
-      targets: z.enum(loraTargets).default('all').describe('projections of a block that get an adapter'),
-      heads: z.boolean().default(false).describe('train the projections and logit_scale, too'),
-    })
-    .prefault({}),
+  ...stageShape,
 });
 
 /** Everything that `cn-clip pretrain` is told, in its YAML file or by flags. */
 export const pretrainSchema = z.strictObject({
   model: z.string().describe('model config: a name, VISION+TEXT, or a YAML or JSON file'),
-  data: z.string().describe('folder with SPLIT_imgs.tsv and SPLIT_texts.jsonl'),
-  split: z.string().default('train').describe('split to train on'),
   vocabulary: z
     .string()
     .optional()
     .describe('vocab.txt or tokenizer.json; by default vocab.txt in the data folder'),
-  output: z.string().describe('folder of the run: checkpoints, logs, the finished model'),
+  ...runShape,
+  ...validationShape,
+  validSplit: validationShape.validSplit
+    .unwrap()
+    .default('none')
+    .describe('split to validate on; none for no validation'),
   weights: z
     .string()
     .optional()
     .describe('checkpoint of any form, or official model, to start from; by default random weights'),
-  resume: z
-    .string()
-    .optional()
-    .describe(
-      "another run's checkpoint with its optimizer (.pt of the reference, or a directory) to go on from",
-    ),
   init: z
     .strictObject({
       vision: z.string().optional().describe('OpenAI CLIP weights (.pt, .safetensors) for the image tower'),
@@ -115,44 +33,8 @@ export const pretrainSchema = z.strictObject({
         .describe('BERT or RoBERTa weights in Hugging Face names for the text tower'),
     })
     .prefault({}),
-  contextLength: z.number().int().min(3).default(52).describe('tokens of a text, [CLS] and [SEP] included'),
-  uniqueCaptions: z
-    .boolean()
-    .default(false)
-    .describe('order the pairs so that no batch has a text or an image twice'),
-  maxBrokenRate: z
-    .number()
-    .min(0)
-    .max(1)
-    .default(0.01)
-    .describe('share of broken pictures that are skipped; above it the run ends'),
-  seed: z
-    .number()
-    .int()
-    .min(0)
-    .default(0)
-    .describe('of initial weights, data order, dropout, masks and adapters'),
-  engine: z.enum(engineNames).default('onnx').describe('what computes'),
-  provider: z.enum(providerNames).default('cpu').describe('execution provider of the onnx engine'),
-  workers: count.default(2).describe('threads that decode and resize images'),
-  readAhead: count.default(4).describe('batches prepared ahead'),
-  logEverySteps: count.default(10).describe('steps between log lines'),
-  saveEverySteps: count.default(500).describe('steps between checkpoints'),
-  keepCheckpoints: count.default(2).describe('checkpoints kept'),
-  stage1: stageSchema.describe('locked-image tuning: the image tower keeps its weights'),
-  stage2: stageSchema.describe('all parameters'),
+  stage1: pretrainStageSchema.describe('locked-image tuning: the image tower keeps its weights'),
+  stage2: pretrainStageSchema.describe('all parameters'),
 });
 
 export type PretrainConfig = z.infer<typeof pretrainSchema>;
-export type StageConfig = PretrainConfig['stage1'];
-
-/** Settings that change how a run proceeds, not what comes out of it: a resumed run may differ in them. */
-export const operationalSettings: readonly (keyof PretrainConfig)[] = [
-  'output',
-  'workers',
-  'maxBrokenRate',
-  'readAhead',
-  'logEverySteps',
-  'saveEverySteps',
-  'keepCheckpoints',
-];

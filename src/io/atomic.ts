@@ -4,11 +4,12 @@ import {
   fsyncSync,
   mkdirSync,
   openSync,
+  readdirSync,
   renameSync,
   rmSync,
   writeSync,
 } from 'node:fs';
-import { dirname, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { UserError } from '../errors.js';
 
 /** Writes bytes or text at the end of the open temporary file. */
@@ -63,6 +64,20 @@ export function writeDirectoryAtomic(directory: string, write: (temporary: strin
   } catch (error) {
     rmSync(temporary, { recursive: true, force: true });
     throw error;
+  }
+}
+
+const replacedName = /^(.+)\.replaced\.\d+\.tmp$/;
+
+/**
+ * Gives directories of a folder their names back that `writeDirectoryAtomic` had moved away when the process was killed,
+ * before the new ones took their place.
+ */
+export function restoreReplaced(folder: string): void {
+  for (const entry of readdirSync(folder)) {
+    const name = replacedName.exec(entry)?.[1];
+    if (name === undefined || existsSync(join(folder, name))) continue;
+    renameSync(join(folder, entry), join(folder, name));
   }
 }
 

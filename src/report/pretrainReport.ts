@@ -1,21 +1,8 @@
 import { UserError } from '../errors.js';
 import type { Scores } from '../eval/retrieval.js';
 import { writeFileAtomic } from '../io/atomic.js';
-import { averaged, lineChart, type Point } from './chart.js';
 import { type Html, html, page, type TableRow, table } from './html.js';
-
-/** What one optimizer step reported. */
-export interface StepMetrics {
-  /** From 1, within its stage. */
-  step: number;
-  loss: number;
-  learningRate: number;
-  /** In-batch accuracies, from 0 to 1. */
-  imageToTextAccuracy: number;
-  textToImageAccuracy: number;
-  logitScale: number;
-  samplesPerSecond: number;
-}
+import { grouped, type StageCurves, stageTable, trainingCharts } from './trainingCurves.js';
 
 /** A caption, and the pictures that the model ranks first for it. */
 export interface QueryExample {
@@ -32,13 +19,10 @@ export interface PretrainReport {
   summary?: string;
   configuration: readonly { name: string; value: string | number }[];
   parameterCounts: readonly { name: string; count: number }[];
-  stages: readonly { name: string; metrics: readonly StepMetrics[] }[];
+  stages: readonly StageCurves[];
   recall: readonly { direction: string; scores: Scores }[];
   queries: readonly QueryExample[];
 }
-
-/** Points in a chart: more could not be told apart. */
-const CHART_POINTS = 300;
 
 /**
  * Writes the pretraining report, one HTML file that needs nothing else: recall beside chance, training curves, the
@@ -113,53 +97,6 @@ function recallTable(recall: PretrainReport['recall']): Html {
   return table(['Direction and pool', 'R@1', 'R@5', 'R@10', 'Mean'], rows);
 }
 
-function stageTable(stages: PretrainReport['stages']): Html {
-  const rows = stages.map(({ name, metrics }) => ({
-    cells: [
-      name,
-      grouped(metrics.at(-1)?.step ?? 0),
-      meanLoss(metrics.slice(0, 10)),
-      meanLoss(metrics.slice(-10)),
-      metrics.length === 0 ? '–' : median(metrics.map((step) => step.samplesPerSecond)).toFixed(1),
-    ],
-  }));
-  return html`${table(['Stage', 'Steps', 'Loss at first', 'at last', 'Pairs / s'], rows)}
-<p><small>Losses are means of the first and the last ten logged steps, pairs per second the median.</small></p>`;
-}
-
-function trainingCharts(stages: PretrainReport['stages']): Html {
-  const starts: number[] = [];
-  let end = 0;
-  for (const { metrics } of stages) {
-    starts.push(end);
-    end += metrics.at(-1)?.step ?? 0;
-  }
-  const boundaries = stages.map(({ name }, i) => ({ x: starts[i], label: name })).slice(1);
-  const limit = Math.ceil(CHART_POINTS / Math.max(1, stages.length));
-  const line = (name: string, pick: (metrics: StepMetrics) => number) => ({
-    name,
-    points: stages.flatMap(({ metrics }, i) =>
-      averaged(
-        metrics.map((step): Point => ({ x: starts[i] + step.step, y: pick(step) })),
-        limit,
-      ),
-    ),
-  });
-  const chart = (title: string, series: ReturnType<typeof line>[]) =>
-    lineChart({ title, xLabel: 'step', series, boundaries });
-  const isAveraged = stages.some(({ metrics }) => metrics.length > limit);
-  return html`<div class="grid">
-${chart('Contrastive loss', [line('loss', (step) => step.loss)])}
-${chart('In-batch accuracy', [
-  line('image → text', (step) => step.imageToTextAccuracy),
-  line('text → image', (step) => step.textToImageAccuracy),
-])}
-${chart('Learning rate', [line('learning rate', (step) => step.learningRate)])}
-${chart('logit_scale', [line('logit_scale', (step) => step.logitScale)])}
-</div>
-${isAveraged ? html`<p><small>Neighbouring steps are averaged, to at most ${limit} points a stage.</small></p>` : ''}`;
-}
-
 function queryCard({ text, results, rankOfTrue }: QueryExample): Html {
   const pictures = results.map(({ image, correct, id }, i) => {
     const alt = `Rank ${i + 1}: picture ${id}, ${correct ? 'right' : 'not right'}`;
@@ -197,18 +134,4 @@ function factor(value: number, chance: number): string {
   if (chance === 0) return '–';
   const times = value / chance;
   return `×${times >= 10 ? grouped(Math.round(times)) : times.toFixed(1)}`;
-}
-
-function meanLoss(metrics: readonly StepMetrics[]): string {
-  if (metrics.length === 0) return '–';
-  return (metrics.reduce((sum, { loss }) => sum + loss, 0) / metrics.length).toFixed(3);
-}
-
-function grouped(value: number): string {
-  return value.toLocaleString('en-US');
-}
-
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[sorted.length >> 1];
 }

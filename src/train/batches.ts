@@ -1,4 +1,3 @@
-import type { StageConfig } from '../config/pretrain.js';
 import type { Batch, BatchLoader } from '../data/loader.js';
 import type { TrainingBatch } from './batch.js';
 
@@ -9,7 +8,8 @@ const MANY_REPEATED = 0.01;
 export type CachedFeatures = Pick<TrainingBatch, 'imageFeatures' | 'teacherFeatures'>;
 
 export interface EpochOptions {
-  settings: Pick<StageConfig, 'epochs'>;
+  /** steps of the stage in all */
+  totalSteps: number;
   contextLength: number;
   uniqueCaptions: boolean;
   /** steps of the stage that are taken already */
@@ -29,10 +29,12 @@ export interface Step {
 
 /** The batches that remain of a stage, epoch after epoch, with those features that are cached. */
 export async function* trainingBatches(loader: BatchLoader, options: EpochOptions): AsyncGenerator<Step> {
-  const { settings, stepCount, features, report } = options;
+  const { totalSteps, stepCount, features, report } = options;
+  const { batchesPerEpoch } = loader;
   let advised = options.uniqueCaptions;
-  let skipped = stepCount % loader.batchesPerEpoch;
-  for (let epoch = Math.floor(stepCount / loader.batchesPerEpoch); epoch < settings.epochs; epoch++) {
+  let skipped = stepCount % batchesPerEpoch;
+  let remaining = totalSteps - stepCount;
+  for (let epoch = Math.floor(stepCount / batchesPerEpoch); remaining > 0; epoch++) {
     const sums = { pairs: 0, cutTexts: 0, repeatedPairs: 0, replacedPairs: 0 };
     for await (const loaded of loader.batches(epoch, skipped)) {
       const { n, length, ids, pixels, imageRows } = loaded;
@@ -43,6 +45,7 @@ export async function* trainingBatches(loader: BatchLoader, options: EpochOption
       sums.pairs += n;
       for (const name of ['cutTexts', 'repeatedPairs', 'replacedPairs'] as const) sums[name] += loaded[name];
       yield { batch, loaded, epoch };
+      if (--remaining === 0) break;
     }
     skipped = 0;
     report(epochLine(epoch + 1, sums, options.contextLength));

@@ -1,37 +1,17 @@
-import { basename, join, resolve } from 'node:path';
-import { type CheckpointContent, writeCheckpoint } from '../checkpoint/directory.js';
-import { openCheckpoint } from '../checkpoint/open.js';
-import { operationalSettings, type PretrainConfig, type StageConfig } from '../config/pretrain.js';
-import { type Dataset, openDataset } from '../data/dataset.js';
-import { BatchLoader } from '../data/loader.js';
-import { createEngine } from '../engine/select.js';
+import { join } from 'node:path';
+import type { PretrainConfig } from '../config/pretrain.js';
+import { stageSettings } from '../config/training.js';
 import { UserError } from '../errors.js';
-import { encodeImages } from '../eval/encode.js';
-import type { Reporter } from '../io/terminal.js';
-import { loadModelConfig, type ModelConfig, requireFit } from '../model/config.js';
-import { allocateModel, createModel, readWeightsInto } from '../model/load.js';
-import type { Model } from '../model/model.js';
+import { loadModelConfig, type ModelConfig } from '../model/config.js';
 import { Tokenizer } from '../text/tokenizer.js';
 import { defaultAdamW } from './adamw.js';
-import { type CachedFeatures, trainingBatches } from './batches.js';
-import { logLine } from './logLine.js';
-import { type Position, RunDirectory, type StepMetrics } from './runDirectory.js';
-import {
-  changedFactors,
-  initializeTowers,
-  openOrigin,
-  openTeacher,
-  requireOneStart,
-  requireSuitable,
-} from './start.js';
-import { createTrainer, type Trainer } from './trainer.js';
+import { type RunOptions, runTraining } from './run.js';
+import type { Stage } from './stage.js';
+import { initializeTowers, requireOneStart } from './start.js';
 
-export interface PretrainOptions {
+export interface PretrainOptions extends RunOptions {
   /** the stages to run, in order */
   stages: readonly (1 | 2)[];
-  reporter: Reporter;
-  /** asked after every step: the run then saves a checkpoint and ends */
-  shouldStop: () => boolean;
 }
 
 /**
@@ -45,56 +25,35 @@ export async function pretrain(
   config: PretrainConfig,
   options: PretrainOptions,
 ): Promise<string | undefined> {
-  const { reporter } = options;
-  const running = options.stages.filter((stage) => settingsOf(config, stage).epochs > 0);
-  if (running.length === 0) throw new UserError('nothing to train: epochs is 0 in every stage');
-  const dataset = await openDataset(config.data, { split: config.split, warn: reporter.line });
-  reporter.line(`${config.data} ${config.split}: ${dataset.pairCount} pairs, ${dataset.imageCount} images`);
+  requireOneStart(config);
+  const numbers = options.stages.filter((number) => config[`stage${number}`].epochs > 0);
+  if (numbers.length === 0) throw new UserError('nothing to train: epochs is 0 in every stage');
   const tokenizer = Tokenizer.fromFile(config.vocabulary ?? join(config.data, 'vocab.txt'));
   const modelConfig = loadModelConfig(config.model, { vocabSize: tokenizer.vocabularySize });
-  requireFit(tokenizer, modelConfig, config.contextLength);
-  requireOneStart(config);
-  for (const stage of running) {
-    requireSuitable(settingsOf(config, stage), freezesVision(config, stage), modelConfig);
-  }
-  const origin = config.resume === undefined ? undefined : openOrigin(config.resume, running);
-  const run = new RunDirectory(config.output, origin);
-  const outcome = outcomeSettings(withAdamW(config, modelConfig));
-  run.check(outcome);
-  const engine = await createEngine(config.engine, config.provider, reporter.line);
-  const start = run.latest()?.path ?? config.weights;
-  const model =
-    start === undefined ? createModel(modelConfig, engine, config.seed) : allocateModel(modelConfig, engine);
-  if (start !== undefined) readWeightsInto(model, start, reporter.line);
-  if (start === undefined) initializeTowers(model, config, reporter);
-  // Only now: what was wrong so far has left no folder behind.
-  run.open(outcome);
-  reporter.line(`${engine.description}, ${model.parameterCount.toLocaleString('en')} parameters`);
-  try {
-    for (const stage of options.stages) {
-      const done = await runStage(stage, { config, dataset, model, tokenizer, run, ...options });
-      if (!done) return undefined;
-    }
-  } finally {
-    await model.dispose();
-    dataset.close();
-  }
-  return run.model;
-}
-
-/** Bytes of cached image features above which they are computed anew in every step. */
-const MAX_CACHED_BYTES = 2 ** 31;
-
-function fitsInCache(model: Model, dataset: Dataset): boolean {
-  return dataset.imageCount * model.config.embed_dim * 4 <= MAX_CACHED_BYTES;
-}
-
-interface StageContext extends PretrainOptions {
-  config: PretrainConfig;
-  dataset: Dataset;
-  model: Model;
-  tokenizer: Tokenizer;
-  run: RunDirectory;
+  const settings = withAdamW(config, modelConfig);
+  const stages = numbers.map((number): Stage => {
+    const stage = stageSettings(settings[`stage${number}`]);
+    const freezeVision = number === 1 || stage.freezeVision;
+    return { number, name: `stage ${number}`, prefix: `stage${number}.`, settings: stage, freezeVision };
+  });
+  return runTraining(
+    {
+      config,
+      settings,
+      modelConfig,
+      tokenizer,
+      stages,
+      weights: config.weights,
+      initialize: (model) => {
+        initializeTowers(model, config, options.reporter);
+        const { vision, text } = config.init;
+        if (numbers[0] === 2 && vision === undefined && text === undefined) {
+          options.reporter.line('stage 2 starts from random weights: there is no checkpoint of stage 1 here');
+        }
+      },
+    },
+    options,
+  );
 }
 
 /** What AdamW's settings leave open follows the model. */
@@ -105,201 +64,4 @@ function withAdamW(config: PretrainConfig, modelConfig: ModelConfig): PretrainCo
     stage1: { ...defaults, ...config.stage1 },
     stage2: { ...defaults, ...config.stage2 },
   };
-}
-
-function settingsOf(config: PretrainConfig, stage: 1 | 2): StageConfig {
-  return stage === 1 ? config.stage1 : config.stage2;
-}
-
-function freezesVision(config: PretrainConfig, stage: 1 | 2): boolean {
-  return stage === 1 || settingsOf(config, stage).freezeVision;
-}
-
-/**
- * Runs one stage to its end. The model holds the weights of the run's newest checkpoint, if it has one: those of this
- * stage, or of the end of the stage before.
- *
- * @returns false if it was stopped
- */
-async function runStage(stage: 1 | 2, context: StageContext): Promise<boolean> {
-  const { config, model, tokenizer, run, reporter, shouldStop } = context;
-  const settings = settingsOf(config, stage);
-  if (settings.epochs === 0) return true;
-  const later = stage === 1 ? run.latest(2) : undefined;
-  if (later !== undefined) return true;
-
-  const freezeVision = freezesVision(config, stage);
-  // Nothing changes a locked tower's input, so its features are computed once; no pixels are decoded after that.
-  const cacheFeatures = freezeVision && fitsInCache(model, context.dataset);
-  const seed = config.seed * 2 + stage;
-  /** For people who watch, and for those who read the log. */
-  const note = (line: string) => {
-    run.appendLog(line);
-    reporter.line(line);
-  };
-  const loader = new BatchLoader({
-    dataset: context.dataset,
-    tokenizer,
-    resolution: model.config.image_resolution,
-    contextLength: config.contextLength,
-    batchSize: settings.batchSize,
-    seed,
-    shuffle: true,
-    workers: config.workers,
-    readAhead: config.readAhead,
-    pixels: !cacheFeatures,
-    uniqueCaptions: config.uniqueCaptions,
-    maxBrokenRate: config.maxBrokenRate,
-    report: note,
-  });
-  let trainer: Trainer | undefined;
-  let teacher: Model | undefined;
-  try {
-    const stepsPerEpoch = loader.batchesPerEpoch;
-    const totalSteps = settings.epochs * stepsPerEpoch;
-    const resumed = run.latest(stage);
-    const given = config.weights ?? config.init.vision ?? config.init.text;
-    if (stage === 2 && run.latest() === undefined && given === undefined) {
-      reporter.line('stage 2 starts from random weights: there is no checkpoint of stage 1 here');
-    }
-    if (settings.warmupSteps >= totalSteps) {
-      reporter.line(
-        `stage ${stage} never leaves its warm-up: ${settings.warmupSteps} steps of it, ${totalSteps} in all`,
-      );
-    }
-    if (resumed !== undefined && resumed.position.step > totalSteps) {
-      throw new UserError(
-        `${resumed.path} stands after step ${resumed.position.step}, stage ${stage} has only ${totalSteps}: ` +
-          `raise stage${stage}.epochs, or give it as 'weights' to start anew from them`,
-      );
-    }
-    if (resumed?.position.step === totalSteps) {
-      finish(context, { stage, step: totalSteps, totalSteps });
-      return true;
-    }
-
-    teacher = await openTeacher(config, settings, reporter);
-    trainer = await createTrainer(model, { ...settings, totalSteps, freezeVision, seed, teacher });
-    if (resumed !== undefined) {
-      const training = openCheckpoint(resumed.path).training();
-      trainer.restore(training, resumed.path);
-      const changes = changedFactors(training, trainer.options);
-      if (changes.length > 0) reporter.line(`AdamW goes on with ${changes.join(', ')}`);
-      reporter.line(
-        `resuming stage ${stage} after step ${trainer.stepCount} of ${totalSteps}: ${resumed.path}`,
-      );
-    }
-    run.cutMetrics({ stage, step: trainer.stepCount, totalSteps });
-    const features: CachedFeatures = {};
-    if (cacheFeatures) features.imageFeatures = await encodeImages(model, loader, reporter);
-    if (teacher !== undefined && fitsInCache(teacher, context.dataset)) {
-      features.teacherFeatures = await encodeImages(teacher, loader, reporter);
-    }
-
-    reporter.begin(`stage ${stage}`, totalSteps, trainer.stepCount);
-    const batches = trainingBatches(loader, {
-      settings,
-      contextLength: config.contextLength,
-      uniqueCaptions: config.uniqueCaptions,
-      stepCount: trainer.stepCount,
-      features,
-      report: note,
-    });
-    for await (const { batch, loaded, epoch } of batches) {
-      const began = performance.now();
-      const result = await trainer.step(batch);
-      const step = trainer.stepCount;
-      const batchTime = loaded.waitSeconds + (performance.now() - began) / 1000;
-      const metrics: StepMetrics = {
-        stage,
-        step,
-        epoch: epoch + 1,
-        ...result,
-        samplesPerSecond: batch.n / batchTime,
-        dataTime: loaded.waitSeconds,
-        batchTime,
-        cutTexts: loaded.cutTexts,
-        repeatedPairs: loaded.repeatedPairs,
-        replacedPairs: loaded.replacedPairs,
-      };
-      if (!Number.isFinite(result.loss)) {
-        throw new UserError(
-          `the loss became ${result.loss} at step ${step} of stage ${stage}: lower stage${stage}.learningRate ` +
-            `(${settings.learningRate}) or lengthen the warm-up; checkpoints before it are in ${run.checkpoints}`,
-        );
-      }
-      run.appendMetrics(metrics);
-      if (step % config.logEverySteps === 0 || step === totalSteps) {
-        note(logLine(metrics, { totalSteps, stepsPerEpoch, batchSize: settings.batchSize }));
-      }
-      reporter.advance(step);
-      const stopping = shouldStop();
-      if (step % config.saveEverySteps === 0 || step === totalSteps || stopping) {
-        save(context, trainer, { stage, step, totalSteps });
-      }
-      if (stopping && step < totalSteps) {
-        reporter.end();
-        reporter.line(`stopped after step ${step} of stage ${stage}; run the same command to go on`);
-        return false;
-      }
-    }
-    reporter.end();
-    if (loader.brokenImages > 0) note(`stage ${stage} did without ${loader.brokenImages} broken pictures`);
-    finish(context, { stage, step: totalSteps, totalSteps });
-    return true;
-  } finally {
-    await loader.close();
-    await trainer?.dispose();
-    await teacher?.dispose();
-  }
-}
-
-function save(context: StageContext, trainer: Trainer, position: Position): void {
-  const { run, config } = context;
-  const content = checkpointContent(context, position);
-  writeCheckpoint(run.checkpointPath(position), {
-    ...content,
-    training: { ...content.training, optimizer: trainer.optimizerState, adapters: trainer.adapterTensors },
-  });
-  run.rotate(config.keepCheckpoints);
-}
-
-/** Writes the finished model, unless the run had come that far before it was interrupted. */
-function finish(context: StageContext, position: Position): void {
-  const { run, reporter } = context;
-  if (run.finished()?.stage !== position.stage) {
-    writeCheckpoint(run.model, checkpointContent(context, position));
-  }
-  reporter.line(`stage ${position.stage} is complete: ${run.model}`);
-}
-
-/** A checkpoint at a position, without the optimizer. */
-function checkpointContent({ config, model, tokenizer, run }: StageContext, position: Position) {
-  const { step, totalSteps, stage } = position;
-  const epoch = Math.ceil((step * settingsOf(config, stage).epochs) / totalSteps);
-  return {
-    weights: model.tensors,
-    config: model.config,
-    vocabulary: tokenizer.vocabulary,
-    training: { epoch, step, name: basename(run.path) },
-    run: position,
-  } satisfies CheckpointContent;
-}
-
-/** The settings that the outcome depends on; a folder is the same one however it is written. */
-function outcomeSettings(config: PretrainConfig): Record<string, unknown> {
-  const operational = new Set<string>(operationalSettings);
-  const absolute = (path: string | undefined) => (path === undefined ? undefined : resolve(path));
-  const { data, vocabulary, weights, resume, init } = config;
-  const outcome = {
-    ...config,
-    data: resolve(data),
-    vocabulary: absolute(vocabulary),
-    weights: absolute(weights),
-    resume: absolute(resume),
-    init: { vision: absolute(init.vision), text: absolute(init.text) },
-  };
-  return Object.fromEntries(
-    Object.entries(outcome).filter(([name, value]) => value !== undefined && !operational.has(name)),
-  );
 }

@@ -6,9 +6,10 @@ import { z } from 'zod';
 import { checkpointFiles, readState } from '../checkpoint/directory.js';
 import { isDirectory } from '../checkpoint/files.js';
 import { messageOf, UserError } from '../errors.js';
-import { writeFileAtomic } from '../io/atomic.js';
-import { isRecord } from '../io/json.js';
+import { restoreReplaced, writeFileAtomic, writeText } from '../io/atomic.js';
+import { isRecord, readJson } from '../io/json.js';
 import type { StepResult } from './trainer.js';
+import type { ValidationRecord } from './validation.js';
 
 /** Where a run stands: in which stage, and how many of its optimizer steps are taken. */
 const positionSchema = z.object({
@@ -37,13 +38,28 @@ export interface StepMetrics extends StepResult {
 const temporary = /\.\d+\.tmp$/;
 const checkpointName = /^stage([12])-step(\d{8})$/;
 
-/** The folder of a training run: config.yaml, metrics.jsonl, train.log, checkpoints/ and, at the end, model/. */
+/** How many values a stage trains, and how many the model has. */
+export interface ParameterCounts {
+  trained: number;
+  all: number;
+}
+
+/**
+ * The folder of a training run: config.yaml, parameters.json, metrics.jsonl, validation.jsonl, train.log, events/,
+ * checkpoints/, best/ and, at the end, model/.
+ */
 export class RunDirectory {
   readonly checkpoints: string;
   /** the finished model, a checkpoint directory */
   readonly model: string;
+  /** the model that was best in validation, a checkpoint directory */
+  readonly best: string;
+  /** files of TensorBoard */
+  readonly events: string;
   private readonly config: string;
+  private readonly parameters: string;
   private readonly metrics: string;
+  private readonly validations: string;
   private readonly log: string;
 
   /** @param origin checkpoint of another run that this one goes on from, as long as it has none of its own */
@@ -53,8 +69,12 @@ export class RunDirectory {
   ) {
     this.checkpoints = join(path, 'checkpoints');
     this.model = join(path, 'model');
+    this.best = join(path, 'best');
+    this.events = join(path, 'events');
     this.config = join(path, 'config.yaml');
+    this.parameters = join(path, 'parameters.json');
     this.metrics = join(path, 'metrics.jsonl');
+    this.validations = join(path, 'validation.jsonl');
     this.log = join(path, 'train.log');
   }
 
@@ -66,7 +86,7 @@ export class RunDirectory {
    */
   check(settings: Record<string, unknown>): void {
     if (existsSync(this.config)) {
-      const before = parse(readFileSync(this.config, 'utf8')) as Record<string, unknown>;
+      const before = this.readSettings();
       const difference = firstDifference(before, settings);
       if (difference === undefined) return;
       throw new UserError(
@@ -89,6 +109,7 @@ export class RunDirectory {
     if (!existsSync(this.config)) writeFileAtomic(this.config, (append) => append(stringify(settings)));
     // What a killed process had half written.
     for (const folder of [this.path, this.checkpoints]) {
+      restoreReplaced(folder);
       for (const name of readdirSync(folder)) {
         if (temporary.test(name)) rmSync(join(folder, name), { recursive: true, force: true });
       }
@@ -137,35 +158,65 @@ export class RunDirectory {
   }
 
   appendMetrics(line: StepMetrics): void {
-    appendFileSync(this.metrics, `${JSON.stringify(line)}\n`);
+    appendFileSync(this.metrics, jsonLine(line));
   }
 
   appendLog(line: string): void {
     appendFileSync(this.log, `${line}\n`);
   }
 
-  /** All steps so far; a last line that a killed process left unfinished is not counted. */
-  readMetrics(): StepMetrics[] {
-    if (!existsSync(this.metrics)) return [];
-    const lines = readFileSync(this.metrics, 'utf8').split('\n');
-    return lines.slice(0, -1).map((line, i) => {
-      try {
-        return JSON.parse(line) as StepMetrics;
-      } catch (error) {
-        throw new UserError(`${this.metrics}:${i + 1}: no JSON (${messageOf(error)}): delete the line`);
-      }
-    });
+  appendValidation(line: ValidationRecord): void {
+    appendFileSync(this.validations, jsonLine(line));
   }
 
-  /** Forgets steps that were logged after a checkpoint: they are about to be taken again. */
-  cutMetrics({ stage, step }: Position): void {
-    const kept = this.readMetrics().filter(
-      (line) => line.stage < stage || (line.stage === stage && line.step <= step),
-    );
-    writeFileAtomic(this.metrics, (append) => {
-      for (const line of kept) append(`${JSON.stringify(line)}\n`);
-    });
+  /** All steps so far. @throws UserError for a line that is no JSON */
+  readMetrics(): StepMetrics[] {
+    return readLines(this.metrics) as StepMetrics[];
   }
+
+  /** All validations so far. @throws UserError for a line that is no JSON */
+  readValidations(): ValidationRecord[] {
+    return readLines(this.validations) as ValidationRecord[];
+  }
+
+  /** Forgets what was logged after a checkpoint: it is about to be done again. */
+  cut({ stage, step }: Position): void {
+    for (const path of [this.metrics, this.validations]) {
+      const lines = readLines(path) as { stage: number; step: number }[];
+      const kept = lines.filter((line) => line.stage < stage || (line.stage === stage && line.step <= step));
+      if (existsSync(path)) writeFileAtomic(path, (append) => append(kept.map(jsonLine).join('')));
+    }
+  }
+
+  noteParameters(stageName: string, counts: ParameterCounts): void {
+    writeText(this.parameters, JSON.stringify({ ...this.readParameters(), [stageName]: counts }, null, 1));
+  }
+
+  /** By the names of the stages that began. */
+  readParameters(): Record<string, ParameterCounts> {
+    return existsSync(this.parameters) ? (readJson(this.parameters) as Record<string, ParameterCounts>) : {};
+  }
+
+  /** The settings of the run. @throws UserError if the folder holds none */
+  readSettings(): Record<string, unknown> {
+    if (!existsSync(this.config)) throw new UserError(`${this.path} holds no run: ${this.config} is missing`);
+    return parse(readFileSync(this.config, 'utf8')) as Record<string, unknown>;
+  }
+}
+
+const jsonLine = (line: object) => `${JSON.stringify(line)}\n`;
+
+/** The lines of a file, none if it is missing; a last line that a killed process left unfinished is not counted. */
+function readLines(path: string): unknown[] {
+  if (!existsSync(path)) return [];
+  const lines = readFileSync(path, 'utf8').split('\n');
+  return lines.slice(0, -1).map((line, i) => {
+    try {
+      return JSON.parse(line) as unknown;
+    } catch (error) {
+      throw new UserError(`${path}:${i + 1}: no JSON (${messageOf(error)}): delete the line`);
+    }
+  });
 }
 
 function readPosition(path: string): Position {

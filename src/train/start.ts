@@ -1,6 +1,7 @@
 import { openCheckpoint } from '../checkpoint/open.js';
 import type { TrainingState } from '../checkpoint/trainingState.js';
-import type { PretrainConfig, StageConfig } from '../config/pretrain.js';
+import type { PretrainConfig } from '../config/pretrain.js';
+import type { RunConfig, StageConfig } from '../config/training.js';
 import { UserError } from '../errors.js';
 import type { Reporter } from '../io/terminal.js';
 import type { ModelConfig } from '../model/config.js';
@@ -30,8 +31,8 @@ export function requireSuitable(settings: StageConfig, freezeVision: boolean, mo
 }
 
 /**
- * Another run's checkpoint to go on from: a .pt of the reference or a checkpoint directory of ours, with its optimizer.
- * Which stage it was written in shows in what its optimizer trained.
+ * Another run's checkpoint to go on from: a .pt of the reference or a checkpoint directory of ours, with its optimizer
+ * unless that is reset. Which of several stages it was written in shows in what its optimizer trained.
  *
  * @param running the stages that run
  * @throws UserError if it holds no optimizer, or its stage does not run
@@ -39,22 +40,29 @@ export function requireSuitable(settings: StageConfig, freezeVision: boolean, mo
 export function openOrigin(
   location: string,
   running: readonly (1 | 2)[],
+  { resetOptimizer, resetDataOffset }: Pick<RunConfig, 'resetOptimizer' | 'resetDataOffset'>,
 ): { path: string; position: Position } {
   const training = openCheckpoint(location).training();
   const optimizer = training?.optimizer;
-  if (training === undefined || optimizer === undefined) {
+  if (training === undefined || (optimizer === undefined && !resetOptimizer)) {
     throw new UserError(
-      `${location} holds weights, but no optimizer to resume: give it as 'weights' to start anew from them`,
+      `${location} holds weights, but no ${training === undefined ? 'position' : 'optimizer'} to resume: ` +
+        'start anew from its weights',
     );
   }
-  const stage = [...optimizer.moments.keys()].some(isVisionParameter) ? 2 : 1;
-  if (!running.includes(stage)) {
-    throw new UserError(
-      `${location} was written in stage ${stage}, which does not run: run it with --stage ${stage} and ` +
-        `stage${stage}.epochs above 0, or give it as 'weights'`,
-    );
+  const stage = running.length === 1 ? running[0] : stageOf(training);
+  if (stage === undefined || !running.includes(stage)) {
+    const written =
+      stage === undefined ? 'does not say its stage' : `was written in stage ${stage}, which does not run`;
+    throw new UserError(`${location} ${written}: say with --stage which stage goes on`);
   }
-  return { path: location, position: { stage, step: training.step, totalSteps: training.step } };
+  const step = resetDataOffset ? 0 : training.step;
+  return { path: location, position: { stage, step, totalSteps: Math.max(1, training.step) } };
+}
+/** Stage 1 of pretraining does not train the image tower. */
+function stageOf({ optimizer }: TrainingState): 1 | 2 | undefined {
+  if (optimizer === undefined) return undefined;
+  return [...optimizer.moments.keys()].some(isVisionParameter) ? 2 : 1;
 }
 
 /** How AdamW's settings differ from those that a checkpoint was written with, for a line of the log. */
@@ -80,7 +88,7 @@ export function initializeTowers(model: Model, { init }: PretrainConfig, reporte
 
 /** The model whose image features a stage comes near to, if it has one. @throws UserError as `loadModel` */
 export async function openTeacher(
-  { engine, provider }: PretrainConfig,
+  { engine, provider }: Pick<RunConfig, 'engine' | 'provider'>,
   { teacher }: StageConfig,
   reporter: Reporter,
 ): Promise<Model | undefined> {

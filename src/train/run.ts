@@ -1,0 +1,115 @@
+import { resolve } from 'node:path';
+import { operationalSettings, type RunConfig } from '../config/training.js';
+import { openDataset } from '../data/dataset.js';
+import { createEngine } from '../engine/select.js';
+import type { Reporter } from '../io/terminal.js';
+import { type ModelConfig, requireFit } from '../model/config.js';
+import { allocateModel, createModel, readWeightsInto } from '../model/load.js';
+import type { Model } from '../model/model.js';
+import { writeTrainReport } from '../report/trainReport.js';
+import type { Tokenizer } from '../text/tokenizer.js';
+import { dryRun } from './dryRun.js';
+import { warnAhead } from './guards.js';
+import { runStage } from './loop.js';
+import { outcomeLines } from './outcome.js';
+import { RunDirectory } from './runDirectory.js';
+import { RunLog } from './runLog.js';
+import type { Stage } from './stage.js';
+import { openOrigin, requireSuitable } from './start.js';
+import { Validation } from './validation.js';
+
+export interface RunOptions {
+  reporter: Reporter;
+  /** asked after every step: the run then saves a checkpoint and ends */
+  shouldStop: () => boolean;
+  /** tell what would be done, and overfit one batch; nothing is written */
+  dryRun?: boolean;
+}
+
+/** What a run trains. */
+export interface RunPlan {
+  config: RunConfig;
+  /** all settings, complete; their paths by the names that end in one of `paths` */
+  settings: Record<string, unknown>;
+  modelConfig: ModelConfig;
+  tokenizer: Tokenizer;
+  /** in order */
+  stages: readonly Stage[];
+  /** checkpoint or official model to start from; by default random weights */
+  weights: string | undefined;
+  /** puts other weights into a new model of random ones */
+  initialize?: (model: Model) => void;
+}
+
+/**
+ * Trains stage after stage. A run that was interrupted is taken up at its newest checkpoint and ends with the weights it
+ * would have had.
+ *
+ * @returns the folder of the finished model, or undefined if `shouldStop` ended the run early, or it was a dry one
+ * @throws UserError for settings, data or weights that do not fit
+ */
+export async function runTraining(plan: RunPlan, options: RunOptions): Promise<string | undefined> {
+  const { config, modelConfig, tokenizer, stages } = plan;
+  const { reporter, shouldStop } = options;
+  const dataset = await openDataset(config.data, { split: config.split, warn: reporter.line });
+  reporter.line(`${config.data} ${config.split}: ${dataset.pairCount} pairs, ${dataset.imageCount} images`);
+  requireFit(tokenizer, modelConfig, config.contextLength);
+  for (const { settings, freezeVision } of stages) requireSuitable(settings, freezeVision, modelConfig);
+  const origin =
+    config.resume === undefined
+      ? undefined
+      : openOrigin(
+          config.resume,
+          stages.map(({ number }) => number),
+          config,
+        );
+  const directory = new RunDirectory(config.output, origin);
+  const outcome = outcomeSettings(plan.settings);
+  if (!options.dryRun) directory.check(outcome);
+  const validation = await Validation.open(config, tokenizer, reporter);
+  for (const stage of stages) warnAhead(stage, modelConfig, config, reporter.line);
+  const engine = await createEngine(config.engine, config.provider, reporter.line);
+  const start = (options.dryRun ? origin : directory.latest())?.path ?? plan.weights;
+  const model =
+    start === undefined ? createModel(modelConfig, engine, config.seed) : allocateModel(modelConfig, engine);
+  if (start !== undefined) readWeightsInto(model, start, reporter.line);
+  else plan.initialize?.(model);
+  const log = new RunLog(directory, config.logEverySteps, reporter);
+  const run = { config, dataset, validation, model, tokenizer, directory, log, reporter, shouldStop };
+  try {
+    reporter.line(`${engine.description}, ${model.parameterCount.toLocaleString('en')} parameters`);
+    if (options.dryRun) {
+      await dryRun(run, stages, plan.settings);
+      return undefined;
+    }
+    // Only now: what was wrong so far has left no folder behind.
+    directory.open(outcome);
+    for (const stage of stages) {
+      const isDone = await runStage(stage, run);
+      writeTrainReport(directory.path);
+      if (!isDone) return undefined;
+    }
+    for (const line of outcomeLines(directory.readValidations(), config.bestMetric)) log.note(line);
+  } finally {
+    await model.dispose();
+    dataset.close();
+    validation?.close();
+  }
+  return directory.model;
+}
+
+/** Settings that are paths: a folder is the same one however it is written. */
+const pathSettings = ['data', 'validData', 'vocabulary', 'weights', 'resume', 'vision', 'text'];
+
+/** The settings that the outcome depends on. */
+function outcomeSettings(settings: Record<string, unknown>): Record<string, unknown> {
+  const kept = Object.entries(settings).filter(
+    ([name, value]) => value !== undefined && !operationalSettings.includes(name),
+  );
+  return Object.fromEntries(
+    kept.map(([name, value]) => {
+      if (name === 'init') return [name, outcomeSettings(value as Record<string, unknown>)];
+      return [name, pathSettings.includes(name) && typeof value === 'string' ? resolve(value) : value];
+    }),
+  );
+}

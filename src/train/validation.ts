@@ -1,0 +1,155 @@
+import { writeCheckpoint } from '../checkpoint/directory.js';
+import type { RunConfig } from '../config/training.js';
+import { type Dataset, openDataset } from '../data/dataset.js';
+import { UserError } from '../errors.js';
+import { type InBatchScores, inBatchScores } from '../eval/inBatch.js';
+import type { Recall } from '../eval/retrieval.js';
+import { evaluateSplit } from '../eval/split.js';
+import type { Reporter } from '../io/terminal.js';
+import type { Model } from '../model/model.js';
+import type { Tokenizer } from '../text/tokenizer.js';
+import { bestOf } from './bestMetric.js';
+import { checkpointContent, type Stage, type TrainingRun } from './stage.js';
+
+/** What a model reaches on the validation split. */
+export interface ValidationResult extends InBatchScores {
+  /** exp(logit_scale) */
+  logitScale: number;
+  /** over the full pool, in percent */
+  textToImage: Recall;
+  imageToText: Recall;
+}
+
+/** One line of validation.jsonl. */
+export interface ValidationRecord extends ValidationResult {
+  stage: 1 | 2;
+  /** steps of the stage taken before it */
+  step: number;
+  epoch: number;
+  /** how long it took */
+  seconds: number;
+}
+
+/** The split that a run is validated on. */
+export class Validation {
+  private constructor(
+    private readonly config: RunConfig,
+    readonly dataset: Dataset,
+    private readonly tokenizer: Tokenizer,
+    private readonly reporter: Reporter,
+  ) {}
+
+  /** @returns undefined where validSplit is none. @throws UserError where the split is missing, or has no pairs */
+  static async open(
+    config: RunConfig,
+    tokenizer: Tokenizer,
+    reporter: Reporter,
+  ): Promise<Validation | undefined> {
+    const { validData, validSplit: split, validBatchSize } = config;
+    if (split === 'none') return undefined;
+    const dataset = await openDataset(validData ?? config.data, { split, warn: reporter.line }).catch(
+      (error: unknown) => {
+        if (!(error instanceof UserError)) throw error;
+        throw new UserError(`${error.message}\nvalidSplit is '${split}': 'none' trains without validation`);
+      },
+    );
+    if (dataset.pairCount === 0) {
+      throw new UserError(`${dataset.location}: no text has an image, so there is nothing to validate on`);
+    }
+    if (dataset.pairCount < validBatchSize) {
+      reporter.line(
+        `warning: ${dataset.location} has ${dataset.pairCount} pairs, fewer than validBatchSize ${validBatchSize}: ` +
+          'pairs repeat in the batch of validation loss and in-batch accuracy; go by recall, or lower validBatchSize',
+      );
+    }
+    return new Validation(config, dataset, tokenizer, reporter);
+  }
+
+  /** Validates the model as it is now. */
+  async run(model: Model): Promise<ValidationResult> {
+    const { config, dataset, tokenizer, reporter } = this;
+    const { contextLength, validBatchSize: batchSize, workers } = config;
+    // Encoding takes 64 at a time: the batch size is one of comparison, not of memory.
+    const options = { contextLength, workers, batchSize: Math.min(batchSize, 64) };
+    const evaluation = await evaluateSplit(model, dataset, tokenizer, options, reporter);
+    const logitScale = Math.exp(model.weights.get('logit_scale')!.read()[0]);
+    const { imageFeatures, textFeatures, textToImage, imageToText } = evaluation;
+    const { pairImageRows, pairTextRows } = dataset;
+    const inBatch = inBatchScores({
+      imageFeatures,
+      textFeatures,
+      dimension: model.config.embed_dim,
+      pairImageRows,
+      pairTextRows,
+      batchSize,
+      logitScale,
+    });
+    return {
+      ...inBatch,
+      logitScale,
+      textToImage: recallOf(textToImage.scores),
+      imageToText: recallOf(imageToText.scores),
+    };
+  }
+
+  close(): void {
+    this.dataset.close();
+  }
+}
+
+function recallOf({ recallAt1, recallAt5, recallAt10, meanRecall }: Recall): Recall {
+  return { recallAt1, recallAt5, recallAt10, meanRecall };
+}
+
+/** Where a stage stands among its steps. */
+export interface Progress {
+  step: number;
+  stepsPerEpoch: number;
+  totalSteps: number;
+}
+
+/**
+ * Validates where it is due and not done yet, notes it, and keeps the weights that are best so far. The weights come
+ * before the note: a run that is killed between the two validates again.
+ */
+export async function validateIfDue(run: TrainingRun, stage: Stage, progress: Progress): Promise<void> {
+  const { validation, config, directory, model, log } = run;
+  const { step, stepsPerEpoch, totalSteps } = progress;
+  if (validation === undefined || !isDue(config, progress)) return;
+  const records = directory.readValidations();
+  // The end of stage 1 is the beginning of stage 2.
+  if (
+    step === 0 ? records.length > 0 : records.some((one) => one.stage === stage.number && one.step === step)
+  )
+    return;
+  const began = performance.now();
+  const result = await validation.run(model);
+  const seconds = (performance.now() - began) / 1000;
+  const record = { stage: stage.number, step, epoch: Math.ceil(step / stepsPerEpoch), ...result, seconds };
+  if (bestOf([...records, record], config.bestMetric) === record) {
+    writeCheckpoint(
+      directory.best,
+      checkpointContent(run, { stage: stage.number, step, totalSteps }, record.epoch),
+    );
+  }
+  log.validation(stage, record, validation.dataset.location, config.validBatchSize);
+}
+
+function isDue(
+  { validEverySteps, validEveryEpochs }: RunConfig,
+  { step, stepsPerEpoch, totalSteps }: Progress,
+): boolean {
+  const every = (interval: number) => interval > 0 && step % interval === 0;
+  return (
+    step === 0 || step === totalSteps || every(validEverySteps) || every(validEveryEpochs * stepsPerEpoch)
+  );
+}
+
+/** Whether a stage has had as many validations without a new best as patience allows. */
+export function isExhausted({ config, directory }: TrainingRun, stage: Stage): boolean {
+  const { patience, bestMetric } = config;
+  if (patience === 0) return false;
+  const records = directory.readValidations().filter((one) => one.stage === stage.number && one.step > 0);
+  const best = bestOf(records, bestMetric);
+  return best !== undefined && records.length - 1 - records.indexOf(best) >= patience;
+}
