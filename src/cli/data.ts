@@ -7,7 +7,7 @@ import { buildEmojiDataset, defaultTestStyle, emojiStyles } from '../data/emoji.
 import { UserError } from '../errors.js';
 import { writeText } from '../io/atomic.js';
 import { createReporter, progress } from '../io/terminal.js';
-import { prepareCaption } from '../text/tokenizer.js';
+import { prepareText } from '../text/tokenizer.js';
 import { buildVocabulary } from '../text/vocabulary.js';
 
 const emojiSchema = z.strictObject({
@@ -52,5 +52,5 @@ export function dataCommand(): Command {
 }
 
 function* captions(texts: Iterable<{ text: string }>): Generator<string> {
-  for (const { text } of texts) yield prepareCaption(text);
+  for (const { text } of texts) yield prepareText(text);
 }

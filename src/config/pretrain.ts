@@ -14,6 +14,10 @@ const stageSchema = z.strictObject({
   beta2: z.number().min(0).lt(1).default(0.98).describe("AdamW's decay of the mean squared gradient"),
   epsilon: z.number().positive().default(1e-6).describe("AdamW's term against division by zero"),
   dropout: z.boolean().default(true).describe("text dropout at the model config's rates"),
+  augment: z
+    .boolean()
+    .default(false)
+    .describe('random crops, mirroring and AutoAugment on pictures, anew in each epoch'),
 });
 
 /** Everything that `cn-clip pretrain` is told, in its YAML file or by flags. */

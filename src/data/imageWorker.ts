@@ -1,7 +1,10 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import sharp from 'sharp';
 import { messageOf, UserError } from '../errors.js';
-import { preprocessImage } from '../image/preprocess.js';
+import { augmentImage } from '../image/augment/augment.js';
+import { decodeImage } from '../image/decode.js';
+import { normalizePixels, resizeToRgb } from '../image/preprocess.js';
+import { Random } from '../random.js';
 import type { ImageSource } from './dataset.js';
 import { openImages } from './images.js';
 
@@ -11,9 +14,15 @@ export interface WorkerSettings {
   resolution: number;
 }
 
-export interface Job {
-  job: number;
+export interface ImageRequest {
+  /** the pictures */
   rows: Int32Array;
+  /** Keys of each picture's random stream, where pictures are augmented; see Random. */
+  augment?: { seed: number; epoch: number; pairs: Int32Array };
+}
+
+export interface Job extends ImageRequest {
+  job: number;
 }
 
 export type JobResult =
@@ -34,12 +43,20 @@ parentPort!.on('message', (job: Job) => {
   last = last.then(() => run(job));
 });
 
-async function run({ job, rows }: Job): Promise<void> {
+async function run({ job, rows, augment }: Job): Promise<void> {
   try {
     const pixels = new Float32Array(rows.length * values);
     for (let i = 0; i < rows.length; i++) {
       const { bytes, name } = await images.read(rows[i]);
-      await preprocessImage(bytes, resolution, pixels, i * values, name);
+      const image = await decodeImage(bytes, name);
+      const resized = augment
+        ? augmentImage(
+            image,
+            resolution,
+            new Random(augment.seed, 'augment', augment.epoch, augment.pairs[i]),
+          )
+        : resizeToRgb(image, resolution);
+      normalizePixels(resized, pixels, i * values);
     }
     parentPort!.postMessage({ job, pixels } satisfies JobResult, [pixels.buffer]);
   } catch (error) {

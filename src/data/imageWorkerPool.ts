@@ -1,6 +1,6 @@
 import { Worker } from 'node:worker_threads';
 import { messageOf, UserError } from '../errors.js';
-import type { Job, JobResult, WorkerSettings } from './imageWorker.js';
+import type { ImageRequest, Job, JobResult, WorkerSettings } from './imageWorker.js';
 
 type Pixels = Float32Array<ArrayBuffer>;
 
@@ -32,18 +32,24 @@ export class ImageWorkerPool {
   ) {}
 
   /**
-   * Preprocessed pixels of these image rows, float32 [rows, 3, resolution, resolution].
+   * Preprocessed pixels of the image rows, augmented if so asked, float32 [rows, 3, resolution, resolution].
    *
    * @throws UserError naming file, line and id of an image that can't be read; Error when a worker died or the pool
    * was closed
    */
-  async load(rows: Int32Array): Promise<Pixels> {
+  async load({ rows, augment }: ImageRequest): Promise<Pixels> {
     if (this.#failure) throw this.#failure;
     while (this.#members.length < this.size) this.#members.push(this.#start());
     const partSize = Math.ceil(rows.length / this.size);
     const parts: Promise<Pixels>[] = [];
     for (let start = 0; start < rows.length; start += partSize) {
-      parts.push(this.#post(rows.slice(start, start + partSize)));
+      const end = start + partSize;
+      parts.push(
+        this.#post({
+          rows: rows.slice(start, end),
+          augment: augment && { ...augment, pairs: augment.pairs.slice(start, end) },
+        }),
+      );
     }
     const loaded = await Promise.all(parts);
     if (loaded.length === 1) return loaded[0];
@@ -75,13 +81,13 @@ export class ImageWorkerPool {
     return { thread, pending: 0 };
   }
 
-  #post(rows: Int32Array): Promise<Pixels> {
+  #post(request: ImageRequest): Promise<Pixels> {
     const job = this.#jobCount++;
     const member = this.#members[job % this.size];
     if (member.pending++ === 0) member.thread.ref();
     return new Promise((resolve, reject) => {
       this.#jobs.set(job, { member, resolve, reject });
-      member.thread.postMessage({ job, rows } satisfies Job);
+      member.thread.postMessage({ job, ...request } satisfies Job);
     });
   }
 

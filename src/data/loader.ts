@@ -1,5 +1,5 @@
 import { UserError } from '../errors.js';
-import { prepareCaption, type Tokenizer } from '../text/tokenizer.js';
+import { prepareText, type Tokenizer } from '../text/tokenizer.js';
 import type { Dataset } from './dataset.js';
 import { ImageWorkerPool } from './imageWorkerPool.js';
 import { epochOrder } from './sampler.js';
@@ -19,6 +19,11 @@ export interface LoaderOptions {
   workers: number;
   /** batches requested from the workers before their turn */
   readAhead: number;
+  /**
+   * whether the pictures of batches are augmented: a pure function of seed, epoch and the pair's position. images()
+   * gives them as they are.
+   */
+  augment: boolean;
   /** whether batches hold pixels; without, no image is decoded for them (images() gives pixels always) */
   pixels: boolean;
 }
@@ -61,6 +66,7 @@ export interface LoaderStatistics {
 interface PairRequest {
   pairs: Int32Array;
   imageRows: Int32Array;
+  epoch: number;
 }
 
 interface Loaded {
@@ -127,17 +133,24 @@ export class BatchLoader {
     const order = epochOrder(dataset.pairCount, batchSize, seed, epoch, shuffle);
     for (let start = startBatch * batchSize; start < order.length; start += batchSize) {
       const pairs = order.slice(start, start + batchSize);
-      yield { pairs, imageRows: pairs.map((pair) => dataset.pairImageRows[pair]) };
+      yield { pairs, imageRows: pairs.map((pair) => dataset.pairImageRows[pair]), epoch };
     }
   }
 
   /** Adds the pixels to each request. `readAhead` requests are with the workers while the consumer has one. */
-  async *#load<R extends { imageRows: Int32Array }>(requests: Iterator<R>): AsyncGenerator<R & Loaded> {
+  async *#load<R extends { imageRows: Int32Array } | PairRequest>(
+    requests: Iterator<R>,
+  ): AsyncGenerator<R & Loaded> {
     const ahead: { request: R; loading: Promise<Float32Array> }[] = [];
     const requestNext = () => {
       const { value: request, done } = requests.next();
       if (done) return;
-      const loading = this.#pool.load(request.imageRows);
+      const { seed, augment } = this.#options;
+      const isAugmented = augment && 'pairs' in request;
+      const loading = this.#pool.load({
+        rows: request.imageRows,
+        augment: isAugmented ? { seed, epoch: request.epoch, pairs: request.pairs } : undefined,
+      });
       // An error is for the consumer, when it comes to this batch; till then it counts as seen.
       loading.catch(() => {});
       ahead.push({ request, loading });
@@ -157,7 +170,7 @@ export class BatchLoader {
 
   #complete({ pairs, imageRows }: PairRequest, loaded?: Loaded): Batch {
     const { dataset, tokenizer, contextLength } = this.#options;
-    const texts = Array.from(pairs, (pair) => prepareCaption(dataset.caption(pair).text));
+    const texts = Array.from(pairs, (pair) => prepareText(dataset.caption(pair).text));
     const { ids, n, length, cut } = tokenizer.encodeBatch(texts, contextLength);
     this.statistics.batches++;
     this.statistics.samples += n;

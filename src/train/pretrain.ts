@@ -11,7 +11,7 @@ import type { Reporter } from '../io/terminal.js';
 import { loadModelConfig, requireFit } from '../model/config.js';
 import { allocateModel, createModel, readWeightsInto } from '../model/load.js';
 import type { Model } from '../model/model.js';
-import { Tokenizer } from '../text/tokenizer.js';
+import { loadTokenizer, type Tokenizer } from '../text/tokenizer.js';
 import { logLine } from './logLine.js';
 import { type Position, RunDirectory, type StepMetrics } from './runDirectory.js';
 import { changedFactors, initializeTowers, openOrigin, requireOneStart } from './start.js';
@@ -41,7 +41,7 @@ export async function pretrain(
   if (running.length === 0) throw new UserError('nothing to train: epochs is 0 in every stage');
   const dataset = await openDataset(config.data, { split: config.split, warn: reporter.line });
   reporter.line(`${config.data} ${config.split}: ${dataset.pairCount} pairs, ${dataset.imageCount} images`);
-  const tokenizer = Tokenizer.fromFile(config.vocabulary ?? join(config.data, 'vocab.txt'));
+  const tokenizer = await loadTokenizer(config.vocabulary ?? join(config.data, 'vocab.txt'));
   const modelConfig = loadModelConfig(config.model, { vocabSize: tokenizer.vocabularySize });
   requireFit(tokenizer, modelConfig, config.contextLength);
   requireOneStart(config);
@@ -103,8 +103,9 @@ async function runStage(stage: 1 | 2, context: StageContext): Promise<boolean> {
   if (later !== undefined) return true;
 
   const freezeVision = stage === 1;
-  // Nothing changes a locked tower's input, so its features are computed once; no pixels are decoded after that.
-  const cacheFeatures = freezeVision && featureBytes(model, context.dataset) <= MAX_CACHED_BYTES;
+  // Without augmentation nothing changes a locked tower's input, so its features are computed once; no pixels are decoded after that.
+  const cacheFeatures =
+    freezeVision && !settings.augment && featureBytes(model, context.dataset) <= MAX_CACHED_BYTES;
   const seed = config.seed * 2 + stage;
   const loader = new BatchLoader({
     dataset: context.dataset,
@@ -116,6 +117,7 @@ async function runStage(stage: 1 | 2, context: StageContext): Promise<boolean> {
     shuffle: true,
     workers: config.workers,
     readAhead: config.readAhead,
+    augment: settings.augment,
     pixels: !cacheFeatures,
   });
   let trainer: Trainer | undefined;
