@@ -6,6 +6,7 @@ import { decodeImage } from '../image/decode.js';
 import { normalizePixels, resizeToRgb } from '../image/preprocess.js';
 import { Random } from '../random.js';
 import type { ImageSource } from './dataset.js';
+import { collectGarbage } from './garbage.js';
 import { openImages } from './images.js';
 
 /** What a worker is started with. */
@@ -57,6 +58,7 @@ async function run({ job, rows, augment }: Job): Promise<void> {
           )
         : resizeToRgb(image, resolution);
       normalizePixels(resized, pixels, i * values);
+      collectGarbage();
     }
     parentPort!.postMessage({ job, pixels } satisfies JobResult, [pixels.buffer]);
   } catch (error) {
