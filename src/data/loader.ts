@@ -20,10 +20,10 @@ export interface LoaderOptions {
   /** batches requested from the workers before their turn */
   readAhead: number;
   /**
-   * whether the pictures of batches are augmented: a pure function of seed, epoch and the pair's position. images()
+   * whether the pictures of batches are augmented (by default not): a pure function of seed, epoch and the pair's position. images()
    * gives them as they are.
    */
-  augment: boolean;
+  augment?: boolean;
   /** whether batches hold pixels; without, no image is decoded for them (images() gives pixels always) */
   pixels: boolean;
 }
