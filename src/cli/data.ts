@@ -7,9 +7,10 @@ import { buildEmojiDataset, defaultTestStyle, emojiStyles } from '../data/emoji.
 import { UserError } from '../errors.js';
 import { writeText } from '../io/atomic.js';
 import { createReporter, progress } from '../io/terminal.js';
-import { prepareCaption } from '../text/tokenizer.js';
+import { prepareText } from '../text/tokenizer.js';
 import { buildVocabulary } from '../text/vocabulary.js';
 import { dataConvertCommand } from './dataConvert.js';
+import { dataPreviewCommand } from './dataPreview.js';
 import { validateCommand } from './validate.js';
 
 const emojiSchema = z.strictObject({
@@ -54,9 +55,10 @@ export function dataCommand(): Command {
     .addCommand(emoji)
     .addCommand(vocabulary)
     .addCommand(dataConvertCommand())
+    .addCommand(dataPreviewCommand())
     .addCommand(validateCommand());
 }
 
 function* captions(texts: Iterable<{ text: string }>): Generator<string> {
-  for (const { text } of texts) yield prepareCaption(text);
+  for (const { text } of texts) yield prepareText(text);
 }

@@ -18,7 +18,7 @@ import { evaluateSplit } from '../eval/split.js';
 import { createReporter, type Reporter } from '../io/terminal.js';
 import { requireFit } from '../model/config.js';
 import { loadModel } from '../model/load.js';
-import { Tokenizer } from '../text/tokenizer.js';
+import { loadTokenizer } from '../text/tokenizer.js';
 
 export interface RetrievalResult {
   textToImage: DirectionResult;
@@ -67,7 +67,7 @@ async function fromModel(config: EvalRetrievalConfig, reporter: Reporter): Promi
   if (weights === undefined || data === undefined) {
     throw new UserError('give --model and --data, or --image-features, --text-features and --texts');
   }
-  const tokenizer = Tokenizer.fromFile(vocabulary ?? vocabularyOf(weights));
+  const tokenizer = await loadTokenizer(vocabulary ?? vocabularyOf(weights));
   const dataset = await openDataset(data, { split: config.split, warn: reporter.line });
   const model = await loadModel(weights, {
     config: config.modelConfig,

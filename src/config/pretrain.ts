@@ -84,6 +84,10 @@ export const stageSchema = z.strictObject({
       heads: z.boolean().default(false).describe('train the projections and logit_scale, too'),
     })
     .prefault({}),
+  augment: z
+    .boolean()
+    .default(false)
+    .describe('random crops, mirroring and AutoAugment on pictures, anew in each epoch'),
 });
 
 /** Everything that `cn-clip pretrain` is told, in its YAML file or by flags. */

@@ -11,7 +11,7 @@ import type { Reporter } from '../io/terminal.js';
 import { loadModelConfig, type ModelConfig, requireFit } from '../model/config.js';
 import { allocateModel, createModel, readWeightsInto } from '../model/load.js';
 import type { Model } from '../model/model.js';
-import { Tokenizer } from '../text/tokenizer.js';
+import { loadTokenizer, type Tokenizer } from '../text/tokenizer.js';
 import { defaultAdamW } from './adamw.js';
 import { type CachedFeatures, trainingBatches } from './batches.js';
 import { logLine } from './logLine.js';
@@ -50,7 +50,7 @@ export async function pretrain(
   if (running.length === 0) throw new UserError('nothing to train: epochs is 0 in every stage');
   const dataset = await openDataset(config.data, { split: config.split, warn: reporter.line });
   reporter.line(`${config.data} ${config.split}: ${dataset.pairCount} pairs, ${dataset.imageCount} images`);
-  const tokenizer = Tokenizer.fromFile(config.vocabulary ?? join(config.data, 'vocab.txt'));
+  const tokenizer = await loadTokenizer(config.vocabulary ?? join(config.data, 'vocab.txt'));
   const modelConfig = loadModelConfig(config.model, { vocabSize: tokenizer.vocabularySize });
   requireFit(tokenizer, modelConfig, config.contextLength);
   requireOneStart(config);
@@ -129,8 +129,8 @@ async function runStage(stage: 1 | 2, context: StageContext): Promise<boolean> {
   if (later !== undefined) return true;
 
   const freezeVision = freezesVision(config, stage);
-  // Nothing changes a locked tower's input, so its features are computed once; no pixels are decoded after that.
-  const cacheFeatures = freezeVision && fitsInCache(model, context.dataset);
+  // Without augmentation nothing changes a locked tower's input, so its features are computed once.
+  const cacheFeatures = freezeVision && !settings.augment && fitsInCache(model, context.dataset);
   const seed = config.seed * 2 + stage;
   /** For people who watch, and for those who read the log. */
   const note = (line: string) => {
@@ -147,6 +147,7 @@ async function runStage(stage: 1 | 2, context: StageContext): Promise<boolean> {
     shuffle: true,
     workers: config.workers,
     readAhead: config.readAhead,
+    augment: settings.augment,
     pixels: !cacheFeatures,
     uniqueCaptions: config.uniqueCaptions,
     maxBrokenRate: config.maxBrokenRate,
@@ -192,7 +193,7 @@ async function runStage(stage: 1 | 2, context: StageContext): Promise<boolean> {
     run.cutMetrics({ stage, step: trainer.stepCount, totalSteps });
     const features: CachedFeatures = {};
     if (cacheFeatures) features.imageFeatures = await encodeImages(model, loader, reporter);
-    if (teacher !== undefined && fitsInCache(teacher, context.dataset)) {
+    if (teacher !== undefined && !settings.augment && fitsInCache(teacher, context.dataset)) {
       features.teacherFeatures = await encodeImages(teacher, loader, reporter);
     }
 
