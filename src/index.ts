@@ -2,6 +2,17 @@ export { type ConvertOptions, convertCheckpoint } from './checkpoint/convert.js'
 export { type CheckpointContent, writeCheckpoint } from './checkpoint/directory.js';
 export { type Checkpoint, openCheckpoint } from './checkpoint/open.js';
 export type { OptimizerState, TrainingState } from './checkpoint/trainingState.js';
+export {
+  type Caption,
+  type Dataset,
+  type DatasetSource,
+  type Id,
+  type OpenDatasetOptions,
+  openDataset,
+  type Pair,
+  type StoredImage,
+  type TextRecord,
+} from './data/dataset.js';
 export { UserError } from './errors.js';
 export { type DownloadOptions, downloadModel } from './hub/download.js';
 export { preprocessImage } from './image/preprocess.js';

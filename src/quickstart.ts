@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { resolveSettings } from './config/options.js';
 import { pretrainSchema } from './config/pretrain.js';
-import { openDataset, type PairDataset } from './data/dataset.js';
+import { type Dataset, openDataset } from './data/dataset.js';
 import { buildEmojiDataset } from './data/emoji.js';
 import { rankOfBestTrue, topK } from './eval/ranking.js';
 import { evaluateSplit, type SplitEvaluation } from './eval/split.js';
@@ -48,7 +48,7 @@ export async function quickstart(
     provider: config.provider,
     warn: reporter.line,
   });
-  const dataset = openDataset(data, 'test', reporter.line);
+  const dataset = await openDataset(data, { split: 'test', warn: reporter.line });
   try {
     const tokenizer = Tokenizer.fromFile(directory);
     const { contextLength, workers } = config;
@@ -69,7 +69,7 @@ export async function quickstart(
         { direction: 'text → image', scores: evaluation.textToImage.scores },
         { direction: 'image → text', scores: evaluation.imageToText.scores },
       ],
-      queries: sampleQueries(evaluation, dataset, model.config.embed_dim),
+      queries: await sampleQueries(evaluation, dataset, model.config.embed_dim),
     });
     return { report, evaluation };
   } finally {
@@ -87,27 +87,29 @@ async function buildData(directory: string, reporter: Reporter): Promise<void> {
 }
 
 /** Captions drawn at random with the pictures that the model ranks first for them. */
-function sampleQueries(
+async function sampleQueries(
   { texts, textFeatures, imageIds, imageFeatures }: SplitEvaluation,
-  dataset: PairDataset,
+  dataset: Dataset,
   dimension: number,
-): PretrainReport['queries'] {
+): Promise<PretrainReport['queries']> {
   const shuffled = new Random(0, 'report queries').shuffle(Int32Array.from(texts.keys()));
   const rowOf = new Map(imageIds.map((id, row) => [id, row]));
-  return Array.from(shuffled.subarray(0, SHOWN_QUERIES), (query) => {
+  const shown = Array.from(shuffled.subarray(0, SHOWN_QUERIES), async (query) => {
     const feature = textFeatures.subarray(query * dimension, (query + 1) * dimension);
     const trueRows = texts[query].imageIds.map((id) => rowOf.get(id)!);
     const { indices } = topK(feature, imageFeatures, dimension, SHOWN_PICTURES);
+    const results = Array.from(indices, async (row) => ({
+      id: String(imageIds[row]),
+      image: (await dataset.image(row)).bytes,
+      correct: trueRows.includes(row),
+    }));
     return {
       text: texts[query].text,
       rankOfTrue: rankOfBestTrue(feature, imageFeatures, dimension, trueRows),
-      results: Array.from(indices, (row) => ({
-        id: String(imageIds[row]),
-        image: dataset.imageBytes(row),
-        correct: trueRows.includes(row),
-      })),
+      results: await Promise.all(results),
     };
   });
+  return Promise.all(shown);
 }
 
 function parameterCounts(model: Model): { name: string; count: number }[] {

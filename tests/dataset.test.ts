@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { openDataset } from '../src/data/dataset.js';
-import { keyOf, openLineIndex } from '../src/data/lineIndex.js';
+import { keyOf } from '../src/data/keyTable.js';
+import { openLineIndex } from '../src/data/lineIndex.js';
 import { LineReader } from '../src/data/lineReader.js';
 import { epochOrder } from '../src/data/sampler.js';
 import { UserError } from '../src/errors.js';
@@ -37,10 +38,10 @@ function golden(): string {
 const noWarning = (message: string) => assert.fail(`unexpected warning: ${message}`);
 const lines = (path: string) => readFileSync(path, 'utf8').trimEnd().split('\n');
 
-test('pairs, images and texts are those of the files', () => {
+test('pairs, images and texts are those of the files', async () => {
   const directory = golden();
   for (const split of ['train', 'valid']) {
-    const dataset = openDataset(directory, split, noWarning);
+    const dataset = await openDataset(directory, { split, warn: noWarning });
     const images = lines(join(directory, `${split}_imgs.tsv`)).map((line) => line.split('\t'));
     const rowOf = new Map(images.map(([id], row) => [Number(id), row]));
     const texts = lines(join(directory, `${split}_texts.jsonl`)).map((line) => JSON.parse(line));
@@ -50,7 +51,7 @@ test('pairs, images and texts are those of the files', () => {
     assert.ok(pairs.length > texts.length);
     assert.equal(dataset.pairCount, pairs.length);
     assert.deepEqual(
-      Array.from(pairs, (_, i) => dataset.pair(i)),
+      Array.from(pairs, (_, i) => dataset.caption(i)),
       pairs,
     );
     assert.deepEqual(
@@ -58,10 +59,13 @@ test('pairs, images and texts are those of the files', () => {
       pairs.map(({ imageRow }) => imageRow),
     );
     assert.equal(dataset.imageCount, images.length);
-    images.forEach(([id, base64], row) => {
+    for (const [row, [id, base64]] of images.entries()) {
       assert.equal(dataset.imageId(row), Number(id));
-      assert.deepEqual(dataset.imageBytes(row), Buffer.from(base64, 'base64'));
-    });
+      assert.deepEqual((await dataset.image(row)).bytes, Buffer.from(base64, 'base64'));
+    }
+    const { imageRow, ...last } = pairs[pairs.length - 1];
+    const image = Buffer.from(images[imageRow!][1], 'base64');
+    assert.deepEqual(await dataset.pair(dataset.length - 1), { ...last, image });
     assert.equal(dataset.textCount, texts.length);
     assert.equal(dataset.unpairedTextCount, 0);
     assert.deepEqual(
@@ -72,30 +76,30 @@ test('pairs, images and texts are those of the files', () => {
   }
 });
 
-test('string ids, url-safe base64, CRLF, texts without images and a last line without its end', () => {
+test('string ids, url-safe base64, CRLF, texts without images and a last line without its end', async () => {
   const bytes = Buffer.of(0xfb, 0xef, 0xff, 0x3e, 0x3f);
   const directory = folder({
     'x_imgs.tsv': `007\t${bytes.toString('base64url')}\r\n猫\t${bytes.toString('base64')}`,
     'x_texts.jsonl':
       '{"text_id":"a","text":"黑“猫”","image_ids":["猫","007"],"more":1}\r\n{"text_id":2,"text":"","image_ids":[]}',
   });
-  const dataset = openDataset(directory, 'x', noWarning);
+  const dataset = await openDataset(directory, { split: 'x', warn: noWarning });
   assert.deepEqual(
     [dataset.pairCount, dataset.imageCount, dataset.textCount, dataset.unpairedTextCount],
     [2, 2, 2, 1],
   );
-  assert.deepEqual(dataset.pair(0), { imageRow: 1, imageId: '猫', textId: 'a', text: '黑“猫”' });
-  assert.equal(dataset.pair(1).imageId, '007');
-  assert.deepEqual([dataset.imageBytes(0), dataset.imageBytes(1)], [bytes, bytes]);
+  assert.deepEqual(dataset.caption(0), { imageRow: 1, imageId: '猫', textId: 'a', text: '黑“猫”' });
+  assert.equal(dataset.caption(1).imageId, '007');
+  assert.deepEqual([(await dataset.image(0)).bytes, (await dataset.image(1)).bytes], [bytes, bytes]);
   dataset.close();
 });
 
-test('image ids stay text where a number would not be the same id', () => {
+test('image ids stay text where a number would not be the same id', async () => {
   const directory = folder({
     'x_imgs.tsv': '12\tAAAA\n012\tAAAA\n9007199254740993\tAAAA\n',
     'x_texts.jsonl': '{"text_id":1,"text":"","image_ids":[12]}\n',
   });
-  const dataset = openDataset(directory, 'x', noWarning);
+  const dataset = await openDataset(directory, { split: 'x', warn: noWarning });
   assert.deepEqual(
     [dataset.imageId(0), dataset.imageId(1), dataset.imageId(2)],
     [12, '012', '9007199254740993'],
@@ -150,42 +154,48 @@ test('a mistake in a dataset is one error with file and line', async (t) => {
     ],
   ];
   for (const [name, tsv, jsonl, message] of cases) {
-    await t.test(name, () => {
+    await t.test(name, async () => {
       const directory = folder({ 'x_imgs.tsv': tsv, 'x_texts.jsonl': jsonl });
-      assert.throws(
-        () => openDataset(directory, 'x', noWarning),
+      await assert.rejects(
+        openDataset(directory, { split: 'x', warn: noWarning }),
         (error) => error instanceof UserError && message.test(error.message),
       );
     });
   }
-  await t.test('text that is no UTF-8', () => {
+  await t.test('text that is no UTF-8', async () => {
     const jsonl = Buffer.from('{"text_id":1,"text":"\xff","image_ids":[]}\n', 'latin1');
     const directory = folder({ 'x_imgs.tsv': image('1'), 'x_texts.jsonl': jsonl });
-    assert.throws(() => openDataset(directory, 'x', noWarning), /line 1: expected one JSON object/);
+    await assert.rejects(
+      openDataset(directory, { split: 'x', warn: noWarning }),
+      /line 1: expected one JSON object/,
+    );
   });
-  await t.test('damaged base64', () => {
+  await t.test('damaged base64', async () => {
     for (const base64 of ['AA*A', 'AAAA=AAAA', '', 'AAAAA']) {
       const directory = folder({ 'x_imgs.tsv': `7\t${base64}\n`, 'x_texts.jsonl': text(1, [7]) });
-      const dataset = openDataset(directory, 'x', noWarning);
-      assert.throws(() => dataset.imageBytes(0), /x_imgs\.tsv, line 1, image 7: .*base64/, base64);
+      const dataset = await openDataset(directory, { split: 'x', warn: noWarning });
+      await assert.rejects(async () => dataset.image(0), /x_imgs\.tsv, line 1, image 7: .*base64/, base64);
       dataset.close();
     }
   });
 });
 
-test('a missing split names those that are there', () => {
+test('a missing split names those that are there', async () => {
   const directory = golden();
   rmSync(join(directory, 'valid_texts.jsonl'));
-  assert.throws(
-    () => openDataset(directory, 'test'),
+  await assert.rejects(
+    openDataset(directory, { split: 'test' }),
     /no test_imgs\.tsv and no test_texts\.jsonl; its splits are train$/,
   );
-  assert.throws(() => openDataset(directory, 'valid'), /no valid_texts\.jsonl; its splits are train$/);
-  assert.throws(
-    () => openDataset(join(directory, 'missing'), 'train'),
+  await assert.rejects(
+    openDataset(directory, { split: 'valid' }),
+    /no valid_texts\.jsonl; its splits are train$/,
+  );
+  await assert.rejects(
+    openDataset(join(directory, 'missing')),
     /missing: the dataset's folder can't be read/,
   );
-  assert.throws(() => openDataset(directory, '../train'), /not a path/);
+  await assert.rejects(openDataset(directory, { split: '../train' }), /not a path/);
 });
 
 test('the line index is kept, used again, and rebuilt when the file changed', () => {
@@ -233,11 +243,11 @@ test('the line index is kept, used again, and rebuilt when the file changed', ()
   assert.deepEqual(summary(true), { lineCount: 3, starts: [0, 4, 9, 14], keys: ['1', '22', '333'] });
 });
 
-test('where the index can not be written, that is said and work goes on', () => {
+test('where the index can not be written, that is said and work goes on', async () => {
   const directory = golden();
   mkdirSync(join(directory, 'train_imgs.tsv.cnclip-index'));
   const warnings: string[] = [];
-  const dataset = openDataset(directory, 'train', (message) => warnings.push(message));
+  const dataset = await openDataset(directory, { warn: (message) => warnings.push(message) });
   assert.equal(dataset.imageCount, 400);
   assert.equal(warnings.length, 1);
   assert.match(warnings[0], /train_imgs\.tsv\.cnclip-index can't be written/);

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { openDataset, type PairDataset } from '../src/data/dataset.js';
+import { type Dataset, openDataset } from '../src/data/dataset.js';
 import { ImageWorkerPool } from '../src/data/imageWorkerPool.js';
 import { type Batch, BatchLoader, type LoaderOptions } from '../src/data/loader.js';
 import { epochOrder } from '../src/data/sampler.js';
@@ -22,7 +22,7 @@ for (const split of ['train', 'valid']) {
     );
   }
 }
-const valid = openDataset(directory, 'valid');
+const valid = await openDataset(directory, { split: 'valid' });
 after(() => {
   valid.close();
   rmSync(directory, { recursive: true });
@@ -72,9 +72,9 @@ async function collect<T>(generator: AsyncGenerator<T>): Promise<T[]> {
 
 const contentOf = ({ waitSeconds: _, ...content }: Batch) => content;
 
-async function pixelsOf(dataset: PairDataset, row: number, resolution: number): Promise<Float32Array> {
+async function pixelsOf(dataset: Dataset, row: number, resolution: number): Promise<Float32Array> {
   const pixels = new Float32Array(3 * resolution ** 2);
-  await preprocessImage(dataset.imageBytes(row), resolution, pixels, 0, `row ${row}`);
+  await preprocessImage((await dataset.image(row)).bytes, resolution, pixels, 0, `row ${row}`);
   return pixels;
 }
 
@@ -90,7 +90,7 @@ test('a batch holds the pairs of its place in the epoch, their texts and pixels'
       assert.equal(pixels!.length, 10 * 3 * 16 * 16);
       assert.ok(waitSeconds >= 0);
       for (let i = 0; i < n; i++) {
-        const pair = valid.pair(pairs[i]);
+        const pair = valid.caption(pairs[i]);
         assert.equal(imageRows[i], pair.imageRow);
         assert.deepEqual(ids.slice(i * 8, i * 8 + 8), tokenizer.encodeBatch([pair.text], 8).ids);
         assert.deepEqual(pixels!.slice(i * 768, i * 768 + 768), await pixelsOf(valid, pair.imageRow, 16));
@@ -130,7 +130,7 @@ test('captions are prepared as the datasets of the reference are, and cut ones c
     join(directory, 'quotes_texts.jsonl'),
     '{"text_id":1,"text":"A“猫”","image_ids":[1000]}\n{"text_id":2,"text":"一二三四五六七八九","image_ids":[1000]}\n',
   );
-  const dataset = openDataset(directory, 'quotes');
+  const dataset = await openDataset(directory, { split: 'quotes' });
   await withLoader({ dataset, pixels: false, batchSize: 2, shuffle: false }, async (loader) => {
     const [batch] = await collect(loader.batches(0));
     assert.equal(String.fromCharCode(...batch.ids.subarray(0, 4)), 'a"猫"');
@@ -158,13 +158,13 @@ test('images gives every image once, in row order', async () => {
 test('as many batches as are read ahead become ready while the consumer blocks the thread', async () => {
   copyFileSync(join(directory, 'valid_imgs.tsv'), join(directory, 'cut_imgs.tsv'));
   copyFileSync(join(directory, 'valid_texts.jsonl'), join(directory, 'cut_texts.jsonl'));
-  const dataset = openDataset(directory, 'cut');
+  const dataset = await openDataset(directory, { split: 'cut' });
   await withLoader({ dataset, workers: 2, readAhead: 2, batchSize: 8 }, async (loader) => {
     const images = loader.images();
     await images.next();
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1000);
     // What the workers have not read by now can't be read any more.
-    truncateSync(dataset.imagePath);
+    truncateSync(join(directory, 'cut_imgs.tsv'));
     assert.deepEqual((await images.next()).value.imageRows[0], 8);
     assert.deepEqual((await images.next()).value.imageRows[0], 16);
     await assert.rejects(images.next(), /the file ended/);
@@ -181,7 +181,7 @@ test('a broken image is an error with file, line and id, at its batch', async ()
     .slice(0, 40)}`;
   writeFileSync(join(directory, 'broken_imgs.tsv'), lines.join('\n'));
   copyFileSync(join(directory, 'valid_texts.jsonl'), join(directory, 'broken_texts.jsonl'));
-  const dataset = openDataset(directory, 'broken');
+  const dataset = await openDataset(directory, { split: 'broken' });
   await withLoader({ dataset, workers: 2, readAhead: 4, batchSize: 10, shuffle: false }, async (loader) => {
     const seen: number[] = [];
     await assert.rejects(
@@ -200,18 +200,21 @@ test('a broken image is an error with file, line and id, at its batch', async ()
 test('a split without pairs gives images, and says that there is nothing to train on', async () => {
   copyFileSync(join(directory, 'valid_imgs.tsv'), join(directory, 'alone_imgs.tsv'));
   writeFileSync(join(directory, 'alone_texts.jsonl'), '{"text_id":1,"text":"猫","image_ids":[]}\n');
-  const dataset = openDataset(directory, 'alone');
+  const dataset = await openDataset(directory, { split: 'alone' });
   await withLoader({ dataset, batchSize: 32 }, async (loader) => {
     assert.equal((await collect(loader.images()))[0].n, 32);
-    await assert.rejects(collect(loader.batches(0)), /alone_texts\.jsonl: no pairs to train on/);
+    await assert.rejects(collect(loader.batches(0)), /split alone: no pairs to train on/);
   });
   dataset.close();
 });
 
 test('a pool that fails or is closed rejects what is under way and what follows', async () => {
-  const settings = { imagePath: valid.imagePath, imageStarts: valid.imageIndex.starts, resolution: 16 };
+  const settings = { source: valid.imageSource, resolution: 16 };
   const rows = Int32Array.of(0, 1, 2);
-  const dying = new ImageWorkerPool(2, { ...settings, imagePath: join(directory, 'gone.tsv') });
+  const dying = new ImageWorkerPool(2, {
+    source: { kind: 'tsv', path: join(directory, 'gone.tsv'), starts: Float64Array.of(0) },
+    resolution: 16,
+  });
   await assert.rejects(dying.load(rows), /an image worker failed: .*gone\.tsv/);
   await assert.rejects(dying.load(rows), /an image worker failed/);
   await dying.close();
@@ -227,7 +230,7 @@ test('neither idle workers nor an abandoned epoch keep the process alive', async
   const program = `
     const { openDataset } = await import(${JSON.stringify(new URL('../src/data/dataset.js', import.meta.url).href)});
     const { BatchLoader } = await import(${JSON.stringify(new URL('../src/data/loader.js', import.meta.url).href)});
-    const dataset = openDataset(${JSON.stringify(directory)}, 'train');
+    const dataset = await openDataset(${JSON.stringify(directory)}, { split: 'train' });
     const tokenizer = { encodeBatch: (texts, length) => ({ ids: new Int32Array(0), n: texts.length, length, cut: 0 }) };
     const loader = new BatchLoader({ dataset, tokenizer, resolution: 16, contextLength: 8, batchSize: 8, seed: 0,
       shuffle: true, workers: 2, readAhead: 2, pixels: true });

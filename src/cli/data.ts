@@ -39,10 +39,10 @@ export function dataCommand(): Command {
     reporter.line(`${out}: sources and licences are in emoji.json`);
   });
   const vocabulary = new Command('build-vocab').description("make a vocab.txt from a split's texts");
-  addSettings(vocabulary, vocabularySchema).action((flags: Record<string, unknown>) => {
+  addSettings(vocabulary, vocabularySchema).action(async (flags: Record<string, unknown>) => {
     const { data, split, out, maxSize, minFrequency } = resolveSettings(vocabularySchema, undefined, flags);
     if (existsSync(out)) throw new UserError(`${out} exists already: name another file`);
-    const dataset = openDataset(data, split);
+    const dataset = await openDataset(data, { split });
     const pieces = buildVocabulary(captions(dataset.texts()), { maxSize, minFrequency });
     dataset.close();
     writeText(out, pieces.join('\n'));

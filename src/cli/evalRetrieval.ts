@@ -68,7 +68,7 @@ async function fromModel(config: EvalRetrievalConfig, reporter: Reporter): Promi
     throw new UserError('give --model and --data, or --image-features, --text-features and --texts');
   }
   const tokenizer = Tokenizer.fromFile(vocabulary ?? vocabularyOf(weights));
-  const dataset = openDataset(data, config.split, reporter.line);
+  const dataset = await openDataset(data, { split: config.split, warn: reporter.line });
   const model = await loadModel(weights, {
     config: config.modelConfig,
     engine,

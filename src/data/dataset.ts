@@ -1,192 +1,134 @@
-import { readdirSync } from 'node:fs';
-import { join } from 'node:path';
-import { messageOf, UserError } from '../errors.js';
-import { Growing } from './growing.js';
-import { ImageTable, type StoredImage } from './imageTable.js';
-import { keyOf, type LineIndex, openLineIndex } from './lineIndex.js';
-import { type Id, type TextRecord, TextTable } from './textTable.js';
+import { UserError } from '../errors.js';
+import type { KeyTable } from './keyTable.js';
+import { hasLmdbSplit, openLmdbDataset } from './lmdbDataset.js';
+import { hasTsvSplit, openTsvDataset } from './tsvDataset.js';
 
-export type { Id, StoredImage, TextRecord };
+/** An id as the annotation holds it; predictions are written in the same form. */
+export type Id = number | string;
 
-/** A positive pair: an image and a text that describes it. */
-export interface Pair {
+/** A text and the images that it describes. */
+export interface TextRecord {
+  textId: Id;
+  text: string;
+  /** empty where unknown */
+  imageIds: Id[];
+}
+
+/** A positive pair without its picture: an image's row, and a text that describes it. */
+export interface Caption {
   imageRow: number;
   imageId: Id;
   textId: Id;
   text: string;
 }
 
-const IMAGES = '_imgs.tsv';
-const TEXTS = '_texts.jsonl';
+/** A positive pair: an encoded picture (JPEG, PNG, …) and a text that describes it. */
+export interface Pair {
+  imageId: Id;
+  textId: Id;
+  text: string;
+  image: Buffer;
+}
+
+/** A picture, still encoded. `name` says where it stands and its id, for error messages. */
+export interface StoredImage {
+  bytes: Buffer;
+  name: string;
+}
 
 /**
- * Opens a split in the reference's form: `${split}_imgs.tsv`, "id TAB base64" a line, and `${split}_texts.jsonl`,
- * `{"text_id", "text", "image_ids": […]}` a line. Each image id of each text is a pair, in the file's order. Beside
- * each file an index of its lines is kept (see openLineIndex), so opening again reads the texts only.
- *
- * @param warn told when an index can't be kept
- * @throws UserError for a missing file (naming the splits that are there), and with file and line number for a line
- * that is truncated, no JSON or lacks a field, an id that occurs twice, or an image id that the tsv lacks
+ * Where the pictures of a dataset are: plain data, which a worker thread is started with. Tables of a length that
+ * grows with the dataset lie in shared memory, so that threads need no copy. `openImages` reads from it.
  */
-export function openDataset(
-  directory: string,
-  split: string,
-  warn: (message: string) => void = console.warn,
-): PairDataset {
-  requireSplit(directory, split);
-  const imagePath = join(directory, split + IMAGES);
-  const textPath = join(directory, split + TEXTS);
-  const imageIndex = openLineIndex(imagePath, true, warn);
-  const textIndex = openLineIndex(textPath, false, warn);
-  if (imageIndex.lineCount === 0)
-    throw new UserError(`${imagePath}: the file is empty; expected one image a line`);
-  if (textIndex.lineCount === 0)
-    throw new UserError(`${textPath}: the file is empty; expected one text a line`);
-  const rowOfImage = new Map<string, number>();
-  for (let row = 0; row < imageIndex.lineCount; row++) {
-    const id = keyOf(imageIndex, row);
-    const earlier = rowOfImage.get(id);
-    if (earlier !== undefined) {
-      throw new UserError(
-        `${imagePath}, line ${row + 1}: image ${id} occurred before, in line ${earlier + 1}`,
-      );
-    }
-    rowOfImage.set(id, row);
-  }
-  const texts = new TextTable(textPath, textIndex.starts);
-  try {
-    return new PairDataset(imagePath, imageIndex, texts, joinPairs(texts, rowOfImage, imagePath));
-  } catch (error) {
-    texts.close();
-    throw error;
-  }
+export type ImageSource =
+  | { kind: 'tsv'; path: string; starts: Float64Array }
+  | { kind: 'lmdb'; path: string; positions: Float64Array; lengths: Uint32Array; ids: KeyTable };
+
+/** Reads encoded pictures by their row. Each thread opens its own. */
+export interface ImageReader {
+  /** @throws UserError naming file and place where the picture can't be read */
+  read(row: number): StoredImage | Promise<StoredImage>;
+  close(): void;
 }
 
-/** A split of a dataset: pairs, images and texts, all read from disk when asked for. */
-export class PairDataset {
-  readonly #images: ImageTable;
-
-  /** Made by openDataset. */
-  constructor(
-    /** The tsv file of the images, and where its lines start: what a worker needs to read them. */
-    readonly imagePath: string,
-    readonly imageIndex: LineIndex,
-    private readonly textTable: TextTable,
-    private readonly join: Join,
-  ) {
-    this.#images = new ImageTable(imagePath, imageIndex.starts);
-  }
-
-  get textPath(): string {
-    return this.textTable.path;
-  }
-
-  get pairCount(): number {
-    return this.join.imageRows.length;
-  }
-
-  get imageCount(): number {
-    return this.imageIndex.lineCount;
-  }
-
-  get textCount(): number {
-    return this.textTable.textCount;
-  }
-
-  /** Texts whose image_ids are []: they are no pairs, and take part in evaluation only. */
-  get unpairedTextCount(): number {
-    return this.join.unpairedTexts;
-  }
-
-  /** The image row of each pair. */
-  get pairImageRows(): Int32Array {
-    return this.join.imageRows;
-  }
-
-  /** Reads the pair at a position in [0, pairCount). */
-  pair(position: number): Pair {
-    const imageRow = this.join.imageRows[position];
-    const { textId, text } = this.textTable.read(this.join.textRows[position]);
-    return { imageRow, imageId: this.imageId(imageRow), textId, text };
-  }
-
-  /** Image file and id of a row in [0, imageCount), still encoded. */
-  image(row: number): StoredImage {
-    return this.#images.read(row);
-  }
-
-  /** The encoded image of a row: the decoded base64. */
-  imageBytes(row: number): Buffer {
-    return this.#images.read(row).bytes;
-  }
-
-  /** The image id of a row, in the form (number or string) in which the texts write image ids. */
-  imageId(row: number): Id {
-    const key = keyOf(this.imageIndex, row);
-    const number = Number(key);
-    return this.join.numericImageIds && Number.isSafeInteger(number) && String(number) === key ? number : key;
-  }
-
-  /** All texts in the file's order, those without images included. */
-  texts(): Generator<TextRecord> {
-    return this.textTable.readAll();
-  }
-
-  close(): void {
-    this.#images.close();
-    this.textTable.close();
-  }
+/**
+ * A split of a dataset: images, texts, and the pairs of them. All is read from disk when asked for. Images, texts and
+ * pairs are counted from 0 in the order of their source; the number of an image or a text is its row, that of a pair
+ * its position.
+ */
+export interface Dataset {
+  /** what messages call it */
+  readonly location: string;
+  /** pairCount */
+  readonly length: number;
+  readonly pairCount: number;
+  readonly imageCount: number;
+  readonly textCount: number;
+  /** Texts without images: they are no pairs, and take part in evaluation only. */
+  readonly unpairedTextCount: number;
+  /** image row of each pair */
+  readonly pairImageRows: Int32Array;
+  /** text row of each pair */
+  readonly pairTextRows: Int32Array;
+  readonly imageSource: ImageSource;
+  /**
+   * Positions at which groups of pairs begin whose pictures lie together and are read fast one after the other
+   * (shards of a tar, row groups of Parquet); undefined where any order is as fast.
+   */
+  readonly groups?: Int32Array;
+  /** The pair at a position in [0, pairCount), without its picture. */
+  caption(position: number): Caption;
+  /** The pair at a position in [0, pairCount). */
+  pair(position: number): Promise<Pair>;
+  /** The id of an image, in the form (number or string) in which the texts write image ids. */
+  imageId(row: number): Id;
+  /** The picture of a row in [0, imageCount). */
+  image(row: number): StoredImage | Promise<StoredImage>;
+  /** All texts in order of their rows, those without images included. */
+  texts(): Generator<TextRecord>;
+  close(): void;
 }
 
-interface Join {
-  /** The rows of each pair. */
-  imageRows: Int32Array;
-  textRows: Int32Array;
-  unpairedTexts: number;
-  /** Whether the texts write image ids as numbers, as the reference's tools do. */
-  numericImageIds: boolean;
+export interface OpenDatasetOptions {
+  /** 'train' by default */
+  split: string;
+  /** by default told from the files that are there */
+  source: DatasetSource | undefined;
+  /** told what one should know, such as an index that can't be kept; console.warn by default */
+  warn: (message: string) => void;
 }
 
-function joinPairs(texts: TextTable, rowOfImage: ReadonlyMap<string, number>, imagePath: string): Join {
-  const imageRows = new Growing((length) => new Int32Array(length));
-  const textRows = new Growing((length) => new Int32Array(length));
-  const seen = new Set<Id>();
-  let unpairedTexts = 0;
-  let numericImageIds = true;
-  let textRow = 0;
-  for (const { textId, imageIds } of texts.readAll()) {
-    if (seen.has(textId)) throw new UserError(`${texts.where(textRow)}: text_id ${textId} occurred before`);
-    seen.add(textId);
-    if (imageIds.length === 0) unpairedTexts++;
-    for (const id of imageIds) {
-      const imageRow = rowOfImage.get(String(id));
-      if (imageRow === undefined)
-        throw new UserError(`${texts.where(textRow)}: image ${id} is not in ${imagePath}`);
-      if (typeof id === 'string') numericImageIds = false;
-      imageRows.push(imageRow);
-      textRows.push(textRow);
-    }
-    textRow++;
-  }
-  return { imageRows: imageRows.values(), textRows: textRows.values(), unpairedTexts, numericImageIds };
+/** How a dataset can be stored. Where several fit, the first is taken. */
+export const datasetSources = ['tsv', 'lmdb'] as const;
+export type DatasetSource = (typeof datasetSources)[number];
+
+interface SourceForm {
+  /** Whether the split seems to be stored in this form at `path`, or a part of it. Never throws. */
+  isAt(path: string, split: string): boolean;
+  open(path: string, options: OpenDatasetOptions): Promise<Dataset>;
 }
 
-function requireSplit(directory: string, split: string): void {
+const forms: Record<DatasetSource, SourceForm> = {
+  tsv: { isAt: hasTsvSplit, open: openTsvDataset },
+  lmdb: { isAt: hasLmdbSplit, open: openLmdbDataset },
+};
+
+/**
+ * Opens a split of a dataset.
+ *
+ * @throws UserError where the files are missing or damaged, naming what is wrong and where
+ */
+export async function openDataset(
+  path: string,
+  { split = 'train', source, warn = console.warn }: Partial<OpenDatasetOptions> = {},
+): Promise<Dataset> {
   if (!/^[^/\\\0]+$/.test(split)) {
     throw new UserError(`split "${split}": expected the name of a split, like "train", not a path`);
   }
-  let files: string[];
-  try {
-    files = readdirSync(directory);
-  } catch (error) {
-    throw new UserError(`${directory}: the dataset's folder can't be read (${messageOf(error)})`);
-  }
-  const missing = [split + IMAGES, split + TEXTS].filter((file) => !files.includes(file));
-  if (missing.length === 0) return;
-  const splits = files
-    .filter((file) => file.endsWith(IMAGES) && files.includes(file.slice(0, -IMAGES.length) + TEXTS))
-    .map((file) => file.slice(0, -IMAGES.length));
-  const found =
-    splits.length > 0 ? `its splits are ${splits.sort().join(', ')}` : 'it holds no complete split';
-  throw new UserError(`${directory}: split "${split}" has no ${missing.join(' and no ')}; ${found}`);
+  return forms[source ?? guessSource(path, split)].open(path, { split, source, warn });
+}
+
+function guessSource(path: string, split: string): DatasetSource {
+  // Where nothing is found, the message of tsv says what is missing.
+  return datasetSources.find((name) => forms[name].isAt(path, split)) ?? 'tsv';
 }

@@ -2,13 +2,12 @@ import { parentPort, workerData } from 'node:worker_threads';
 import sharp from 'sharp';
 import { messageOf, UserError } from '../errors.js';
 import { preprocessImage } from '../image/preprocess.js';
-import { ImageTable } from './imageTable.js';
+import type { ImageSource } from './dataset.js';
+import { openImages } from './images.js';
 
 /** What a worker is started with. */
 export interface WorkerSettings {
-  imagePath: string;
-  /** LineIndex.starts of the image file, in shared memory. */
-  imageStarts: Float64Array;
+  source: ImageSource;
   resolution: number;
 }
 
@@ -21,8 +20,8 @@ export type JobResult =
   | { job: number; pixels: Float32Array<ArrayBuffer> }
   | { job: number; error: string; isUserError: boolean };
 
-const { imagePath, imageStarts, resolution } = workerData as WorkerSettings;
-const images = new ImageTable(imagePath, imageStarts);
+const { source, resolution } = workerData as WorkerSettings;
+const images = openImages(source);
 const values = 3 * resolution ** 2;
 
 // One thread per worker is the whole of its share; no picture is decoded twice.
@@ -39,7 +38,7 @@ async function run({ job, rows }: Job): Promise<void> {
   try {
     const pixels = new Float32Array(rows.length * values);
     for (let i = 0; i < rows.length; i++) {
-      const { bytes, name } = images.read(rows[i]);
+      const { bytes, name } = await images.read(rows[i]);
       await preprocessImage(bytes, resolution, pixels, i * values, name);
     }
     parentPort!.postMessage({ job, pixels } satisfies JobResult, [pixels.buffer]);

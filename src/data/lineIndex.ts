@@ -2,7 +2,7 @@ import { closeSync, fstatSync, readSync } from 'node:fs';
 import { messageOf, UserError } from '../errors.js';
 import { writeFileAtomic } from '../io/atomic.js';
 import { bytesOf, openForReading, readFully } from '../io/readFile.js';
-import { Growing } from './growing.js';
+import { Growing, shared } from './growing.js';
 
 /**
  * Where the lines of a text file start, so that any line is read by its position. Of a keyed file (tsv) also each
@@ -61,12 +61,6 @@ export function openLineIndex(path: string, keyed: boolean, warn: (message: stri
   } finally {
     closeSync(file);
   }
-}
-
-/** The key of a line, in a keyed index. */
-export function keyOf({ keys, keyEnds }: LineIndex, line: number): string {
-  const start = line === 0 ? 0 : keyEnds[line - 1];
-  return Buffer.from(keys.buffer, keys.byteOffset + start, keyEnds[line] - start).toString();
 }
 
 function versionOf(file: number): Version {
@@ -189,10 +183,4 @@ function rises(offsets: Float64Array, end: number): boolean {
     last = offset;
   }
   return offsets.length === 0 || last === end;
-}
-
-function shared(values: Float64Array): Float64Array {
-  const copy = new Float64Array(new SharedArrayBuffer(values.byteLength));
-  copy.set(values);
-  return copy;
 }

@@ -1,11 +1,11 @@
 import { UserError } from '../errors.js';
 import { prepareCaption, type Tokenizer } from '../text/tokenizer.js';
-import type { PairDataset } from './dataset.js';
+import type { Dataset } from './dataset.js';
 import { ImageWorkerPool } from './imageWorkerPool.js';
 import { epochOrder } from './sampler.js';
 
 export interface LoaderOptions {
-  dataset: PairDataset;
+  dataset: Dataset;
   tokenizer: Pick<Tokenizer, 'encodeBatch'>;
   /** side of the model's input image, pixels */
   resolution: number;
@@ -80,14 +80,10 @@ export class BatchLoader {
   constructor(options: LoaderOptions) {
     const { dataset, resolution, workers } = options;
     this.#options = options;
-    this.#pool = new ImageWorkerPool(workers, {
-      imagePath: dataset.imagePath,
-      imageStarts: dataset.imageIndex.starts,
-      resolution,
-    });
+    this.#pool = new ImageWorkerPool(workers, { source: dataset.imageSource, resolution });
   }
 
-  get dataset(): PairDataset {
+  get dataset(): Dataset {
     return this.#options.dataset;
   }
 
@@ -126,7 +122,7 @@ export class BatchLoader {
   *#pairRequests(epoch: number, startBatch: number): Generator<PairRequest> {
     const { dataset, batchSize, seed, shuffle } = this.#options;
     if (dataset.pairCount === 0) {
-      throw new UserError(`${dataset.textPath}: no pairs to train on, every text has "image_ids": []`);
+      throw new UserError(`${dataset.location}: no pairs to train on, no text has an image`);
     }
     const order = epochOrder(dataset.pairCount, batchSize, seed, epoch, shuffle);
     for (let start = startBatch * batchSize; start < order.length; start += batchSize) {
@@ -161,7 +157,7 @@ export class BatchLoader {
 
   #complete({ pairs, imageRows }: PairRequest, loaded?: Loaded): Batch {
     const { dataset, tokenizer, contextLength } = this.#options;
-    const texts = Array.from(pairs, (pair) => prepareCaption(dataset.pair(pair).text));
+    const texts = Array.from(pairs, (pair) => prepareCaption(dataset.caption(pair).text));
     const { ids, n, length, cut } = tokenizer.encodeBatch(texts, contextLength);
     this.statistics.batches++;
     this.statistics.samples += n;

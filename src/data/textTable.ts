@@ -1,29 +1,16 @@
 import { messageOf, UserError } from '../errors.js';
+import type { TextRecord } from './dataset.js';
 import { LineReader } from './lineReader.js';
-
-/** An id as the annotation holds it; predictions are written in the same form. */
-export type Id = number | string;
-
-/** A line of a `*_texts.jsonl` file. */
-export interface TextRecord {
-  textId: Id;
-  text: string;
-  /** Ids of the images the text describes; empty where unknown. */
-  imageIds: Id[];
-}
+import { isId, type TextReader } from './pairDataset.js';
 
 /** The texts of a `*_texts.jsonl` file, one `{"text_id", "text", "image_ids": […]}` a line, read by row. */
-export class TextTable {
+export class TextTable implements TextReader {
   readonly #lines: LineReader;
   readonly #decoder = new TextDecoder('utf-8', { fatal: true });
 
   /** @param starts byte offset of each line, then the file's size (LineIndex.starts) */
   constructor(path: string, starts: Float64Array) {
     this.#lines = new LineReader(path, starts);
-  }
-
-  get path(): string {
-    return this.#lines.path;
   }
 
   get textCount(): number {
@@ -71,9 +58,4 @@ export class TextTable {
     const what = found === undefined ? 'nothing' : JSON.stringify(found).slice(0, 60);
     throw new UserError(`${this.where(row)}: expected ${expected}; found ${what}`);
   }
-}
-
-/** Whole numbers that float64 does not hold exactly are no ids: two could become one. */
-function isId(value: unknown): value is Id {
-  return typeof value === 'string' || Number.isSafeInteger(value);
 }

@@ -1,4 +1,4 @@
-import type { PairDataset, TextRecord } from '../data/dataset.js';
+import type { Dataset, TextRecord } from '../data/dataset.js';
 import type { BatchLoader } from '../data/loader.js';
 import type { Reporter } from '../io/terminal.js';
 import type { Model } from '../model/model.js';
@@ -28,7 +28,7 @@ export async function encodeImages(
 /** Texts of a split with their features, [texts, embed_dim], not normalised, in the file's order. */
 export async function encodeTexts(
   model: Model,
-  dataset: PairDataset,
+  dataset: Dataset,
   tokenizer: Tokenizer,
   contextLength: number,
   batchSize: number,

@@ -1,4 +1,4 @@
-import type { PairDataset, TextRecord } from '../data/dataset.js';
+import type { Dataset, TextRecord } from '../data/dataset.js';
 import { BatchLoader } from '../data/loader.js';
 import type { Reporter } from '../io/terminal.js';
 import type { Model } from '../model/model.js';
@@ -28,7 +28,7 @@ export interface SplitEvaluation extends ReturnType<typeof evaluateRetrieval> {
  */
 export async function evaluateSplit(
   model: Model,
-  dataset: PairDataset,
+  dataset: Dataset,
   tokenizer: Tokenizer,
   { contextLength, batchSize, workers }: SplitOptions,
   reporter: Reporter,

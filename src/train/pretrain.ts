@@ -2,7 +2,7 @@ import { basename, join, resolve } from 'node:path';
 import { type CheckpointContent, writeCheckpoint } from '../checkpoint/directory.js';
 import { openCheckpoint } from '../checkpoint/open.js';
 import { operationalSettings, type PretrainConfig, type StageConfig } from '../config/pretrain.js';
-import { openDataset, type PairDataset } from '../data/dataset.js';
+import { type Dataset, openDataset } from '../data/dataset.js';
 import { BatchLoader } from '../data/loader.js';
 import { createEngine } from '../engine/select.js';
 import { UserError } from '../errors.js';
@@ -39,7 +39,7 @@ export async function pretrain(
   const { reporter } = options;
   const running = options.stages.filter((stage) => settingsOf(config, stage).epochs > 0);
   if (running.length === 0) throw new UserError('nothing to train: epochs is 0 in every stage');
-  const dataset = openDataset(config.data, config.split, reporter.line);
+  const dataset = await openDataset(config.data, { split: config.split, warn: reporter.line });
   reporter.line(`${config.data} ${config.split}: ${dataset.pairCount} pairs, ${dataset.imageCount} images`);
   const tokenizer = Tokenizer.fromFile(config.vocabulary ?? join(config.data, 'vocab.txt'));
   const modelConfig = loadModelConfig(config.model, { vocabSize: tokenizer.vocabularySize });
@@ -73,13 +73,13 @@ export async function pretrain(
 /** Bytes of cached image features above which a locked tower computes them anew in every step. */
 const MAX_CACHED_BYTES = 2 ** 31;
 
-function featureBytes(model: Model, dataset: PairDataset): number {
+function featureBytes(model: Model, dataset: Dataset): number {
   return dataset.imageCount * model.config.embed_dim * 4;
 }
 
 interface StageContext extends PretrainOptions {
   config: PretrainConfig;
-  dataset: PairDataset;
+  dataset: Dataset;
   model: Model;
   tokenizer: Tokenizer;
   run: RunDirectory;

@@ -1,0 +1,13 @@
+import type { ImageReader, ImageSource } from './dataset.js';
+import { LmdbImages } from './lmdbImages.js';
+import { TsvImages } from './tsvImages.js';
+
+/** Opens the pictures of a dataset, in any thread. @throws UserError where their files can't be opened */
+export function openImages(source: ImageSource): ImageReader {
+  switch (source.kind) {
+    case 'tsv':
+      return new TsvImages(source.path, source.starts);
+    case 'lmdb':
+      return new LmdbImages(source);
+  }
+}

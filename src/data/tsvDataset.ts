@@ -1,0 +1,121 @@
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { messageOf, UserError } from '../errors.js';
+import type { Dataset, Id, OpenDatasetOptions } from './dataset.js';
+import { Growing } from './growing.js';
+import { idOf, keyOf } from './keyTable.js';
+import { openLineIndex } from './lineIndex.js';
+import { PairDataset, type PairRows } from './pairDataset.js';
+import { TextTable } from './textTable.js';
+
+const IMAGES = '_imgs.tsv';
+const TEXTS = '_texts.jsonl';
+
+/** Whether a folder holds the pictures of a split as tsv: texts lie beside the other forms too. */
+export function hasTsvSplit(directory: string, split: string): boolean {
+  try {
+    const files = readdirSync(directory);
+    return files.includes(split + IMAGES);
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * Opens a split in the reference's form: `${split}_imgs.tsv`, "id TAB base64" a line, and `${split}_texts.jsonl`,
+ * `{"text_id", "text", "image_ids": […]}` a line. Each image id of each text is a pair, in the file's order. Beside
+ * each file an index of its lines is kept (see openLineIndex), so opening again reads the texts only.
+ *
+ * @throws UserError for a missing file (naming the splits that are there), and with file and line number for a line
+ * that is truncated, no JSON or lacks a field, an id that occurs twice, or an image id that the tsv lacks
+ */
+export async function openTsvDataset(
+  directory: string,
+  { split, warn }: OpenDatasetOptions,
+): Promise<Dataset> {
+  requireSplit(directory, split);
+  const imagePath = join(directory, split + IMAGES);
+  const textPath = join(directory, split + TEXTS);
+  const imageIndex = openLineIndex(imagePath, true, warn);
+  const textIndex = openLineIndex(textPath, false, warn);
+  if (imageIndex.lineCount === 0)
+    throw new UserError(`${imagePath}: the file is empty; expected one image a line`);
+  if (textIndex.lineCount === 0)
+    throw new UserError(`${textPath}: the file is empty; expected one text a line`);
+  const rowOfImage = new Map<string, number>();
+  for (let row = 0; row < imageIndex.lineCount; row++) {
+    const id = keyOf(imageIndex, row);
+    const earlier = rowOfImage.get(id);
+    if (earlier !== undefined) {
+      throw new UserError(
+        `${imagePath}, line ${row + 1}: image ${id} occurred before, in line ${earlier + 1}`,
+      );
+    }
+    rowOfImage.set(id, row);
+  }
+  const texts = new TextTable(textPath, textIndex.starts);
+  try {
+    const { pairs, unpairedTextCount, numericImageIds } = joinPairs(texts, rowOfImage, imagePath);
+    return new PairDataset({
+      location: `${directory}, split ${split}`,
+      imageSource: { kind: 'tsv', path: imagePath, starts: imageIndex.starts },
+      imageCount: imageIndex.lineCount,
+      imageId: (row) => idOf(keyOf(imageIndex, row), numericImageIds),
+      texts,
+      pairs,
+      unpairedTextCount,
+    });
+  } catch (error) {
+    texts.close();
+    throw error;
+  }
+}
+
+interface Join {
+  pairs: PairRows;
+  unpairedTextCount: number;
+  /** Whether the texts write image ids as numbers, as the reference's tools do. */
+  numericImageIds: boolean;
+}
+
+function joinPairs(texts: TextTable, rowOfImage: ReadonlyMap<string, number>, imagePath: string): Join {
+  const imageRows = new Growing((length) => new Int32Array(length));
+  const textRows = new Growing((length) => new Int32Array(length));
+  const seen = new Set<Id>();
+  let unpairedTextCount = 0;
+  let numericImageIds = true;
+  let textRow = 0;
+  for (const { textId, imageIds } of texts.readAll()) {
+    if (seen.has(textId)) throw new UserError(`${texts.where(textRow)}: text_id ${textId} occurred before`);
+    seen.add(textId);
+    if (imageIds.length === 0) unpairedTextCount++;
+    for (const id of imageIds) {
+      const imageRow = rowOfImage.get(String(id));
+      if (imageRow === undefined)
+        throw new UserError(`${texts.where(textRow)}: image ${id} is not in ${imagePath}`);
+      if (typeof id === 'string') numericImageIds = false;
+      imageRows.push(imageRow);
+      textRows.push(textRow);
+    }
+    textRow++;
+  }
+  const pairs = { imageRows: imageRows.values(), textRows: textRows.values() };
+  return { pairs, unpairedTextCount, numericImageIds };
+}
+
+function requireSplit(directory: string, split: string): void {
+  let files: string[];
+  try {
+    files = readdirSync(directory);
+  } catch (error) {
+    throw new UserError(`${directory}: the dataset's folder can't be read (${messageOf(error)})`);
+  }
+  const missing = [split + IMAGES, split + TEXTS].filter((file) => !files.includes(file));
+  if (missing.length === 0) return;
+  const splits = files
+    .filter((file) => file.endsWith(IMAGES) && files.includes(file.slice(0, -IMAGES.length) + TEXTS))
+    .map((file) => file.slice(0, -IMAGES.length));
+  const found =
+    splits.length > 0 ? `its splits are ${splits.sort().join(', ')}` : 'it holds no complete split';
+  throw new UserError(`${directory}: split "${split}" has no ${missing.join(' and no ')}; ${found}`);
+}
