@@ -1,4 +1,5 @@
 import { UserError } from '../../errors.js';
+import { lastAtMost } from '../lastAtMost.js';
 import { RangedFile } from '../readFile.js';
 import { type DecodedPage, decodePage } from './decode.js';
 import { type ColumnChunk, type ParquetFooter, readFooter, type SchemaNode } from './footer.js';
@@ -119,28 +120,52 @@ function* entries(
   }
 }
 
-/** Bytes of decoded pages that a reader keeps; the page last read is kept whatever its size. */
+/** Bytes of decoded pages that are kept; the page last read is kept whatever its size. */
 const CACHE_BYTES = 256 << 20;
 
-interface CachedPage {
-  /** the value of each entry */
-  values: (Uint8Array | undefined)[];
-  bytes: number;
+/** The value of each entry of a page. */
+type PageValues = (Uint8Array | undefined)[];
+
+/** Decoded pages lately read, of any number of files, up to 256 MiB. */
+export class PageCache {
+  /** oldest first */
+  readonly #pages = new Map<string, { values: PageValues; bytes: number }>();
+  #bytes = 0;
+
+  /** The page under a name, decoded if it is not kept. `bytes`: its size, roughly. */
+  get(name: string, bytes: number, decode: () => PageValues): PageValues {
+    const kept = this.#pages.get(name);
+    if (kept !== undefined) {
+      this.#pages.delete(name);
+      this.#pages.set(name, kept);
+      return kept.values;
+    }
+    const values = decode();
+    this.#pages.set(name, { values, bytes });
+    this.#bytes += bytes;
+    for (const [oldest, page] of this.#pages) {
+      if (this.#bytes <= CACHE_BYTES || oldest === name) break;
+      this.#pages.delete(oldest);
+      this.#bytes -= page.bytes;
+    }
+    return values;
+  }
 }
 
-/** Reads values of a column with one value a row by their row. Pages lately read are kept, up to 256 MiB. */
+/** What an entry takes in memory besides its bytes. */
+const ENTRY_BYTES = 100;
+
+/** Reads values of a column with one value a row by their row. */
 export class RowReader {
   /** first row of each row group */
   readonly #groupStarts: number[] = [];
   readonly #pages = new Map<number, Page[]>();
-  /** by the page's place in the file, oldest first */
-  readonly #cache = new Map<number, CachedPage>();
-  #cachedBytes = 0;
 
   /** @throws UserError where the column is a list */
   constructor(
     readonly file: ParquetFile,
     readonly column: BytesColumn,
+    private readonly cache: PageCache = new PageCache(),
   ) {
     if (column.maxRepetition > 0) {
       throw new UserError(`${file.path}: column ${column.path[0]} is a list, expected one value a row`);
@@ -153,7 +178,7 @@ export class RowReader {
   }
 
   /**
-   * The value of a row in [0, rowCount), undefined where it has none; valid as long as its page is kept.
+   * The value of a row in [0, rowCount), undefined where it has none: a view of its page.
    *
    * @throws UserError as ParquetFile.decode
    */
@@ -163,7 +188,7 @@ export class RowReader {
     let first = this.#groupStarts[group];
     for (const page of pages) {
       if (page.kind === 'dictionary') continue;
-      if (row < first + page.valueCount) return this.#decoded(group, page, pages).values[row - first];
+      if (row < first + page.valueCount) return this.#values(group, page, pages)[row - first];
       first += page.valueCount;
     }
     throw damaged(this.file.path, `row group ${group} has fewer values than rows`);
@@ -178,37 +203,13 @@ export class RowReader {
     return pages;
   }
 
-  #decoded(group: number, page: Page, pages: readonly Page[]): CachedPage {
-    const cached = this.#cache.get(page.offset);
-    if (cached !== undefined) {
-      this.#cache.delete(page.offset);
-      this.#cache.set(page.offset, cached);
-      return cached;
-    }
-    const dictionaryPage = pages[0].kind === 'dictionary' && page !== pages[0] ? pages[0] : undefined;
-    const dictionary = dictionaryPage && (this.#decoded(group, dictionaryPage, pages).values as Uint8Array[]);
-    const decoded = this.file.decode(this.column, group, page, dictionary);
-    const values = Array.from(entries(decoded, page.valueCount, this.column), ({ value }) => value);
-    const added = { values, bytes: page.uncompressedSize + values.length * 100 };
-    this.#cache.set(page.offset, added);
-    this.#cachedBytes += added.bytes;
-    for (const [offset, { bytes }] of this.#cache) {
-      if (this.#cachedBytes <= CACHE_BYTES || offset === page.offset) break;
-      this.#cache.delete(offset);
-      this.#cachedBytes -= bytes;
-    }
-    return added;
+  #values(group: number, page: Page, pages: readonly Page[]): PageValues {
+    const bytes = page.uncompressedSize + page.valueCount * ENTRY_BYTES;
+    return this.cache.get(`${this.file.path} ${page.offset}`, bytes, () => {
+      const hasDictionary = pages[0].kind === 'dictionary' && page !== pages[0];
+      const dictionary = hasDictionary ? (this.#values(group, pages[0], pages) as Uint8Array[]) : undefined;
+      const decoded = this.file.decode(this.column, group, page, dictionary);
+      return Array.from(entries(decoded, page.valueCount, this.column), ({ value }) => value);
+    });
   }
-}
-
-/** The index of the last of rising numbers that is at most `value`. */
-export function lastAtMost(rising: ArrayLike<number>, value: number): number {
-  let low = 0;
-  let high = rising.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (rising[middle] <= value) low = middle + 1;
-    else high = middle;
-  }
-  return low - 1;
 }
