@@ -1,5 +1,14 @@
 import assert from 'node:assert/strict';
-import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -221,14 +230,14 @@ test('the line index is kept, used again, and rebuilt when the file changed', ()
     Buffer.concat([bytes, bytes]),
     Buffer.from('junk'),
   ];
-  for (const at of [0, 8, 16, 24, 32, 40]) damaged.push(Buffer.from(bytes).fill(0xff, at, at + 8));
+  for (const at of [0, 8, 16, 24, 32, 40, 48]) damaged.push(Buffer.from(bytes).fill(0xff, at, at + 8));
   // Offsets that fall, or leave the file.
   for (const [at, value] of [
-    [56, 1e9],
-    [56, -1],
-    [56, Number.NaN],
-    [64, 8],
-    [72, 5],
+    [64, 1e9],
+    [64, -1],
+    [64, Number.NaN],
+    [72, 8],
+    [80, 5],
   ]) {
     const copy = Buffer.from(bytes);
     copy.writeDoubleLE(value, at);
@@ -241,6 +250,42 @@ test('the line index is kept, used again, and rebuilt when the file changed', ()
   }
   writeFileSync(path, '1\tx\n22\ty\n333\tz');
   assert.deepEqual(summary(true), { lineCount: 3, starts: [0, 4, 9, 14], keys: ['1', '22', '333'] });
+});
+
+test('the pairs are kept, used again, and joined anew when a file changed or the index is damaged', async () => {
+  const directory = golden();
+  const kept = join(directory, 'train_texts.jsonl.cnclip-pairs');
+  const open = async () => {
+    const dataset = await openDataset(directory, { warn: noWarning });
+    const { pairImageRows, pairTextRows, unpairedTextCount } = dataset;
+    const id = dataset.imageId(3);
+    dataset.close();
+    return { pairImageRows, pairTextRows, unpairedTextCount, id };
+  };
+  const first = await open();
+  const bytes = readFileSync(kept);
+  const inode = statSync(kept).ino;
+  assert.deepEqual(await open(), first);
+  assert.equal(statSync(kept).ino, inode, 'the kept pairs were used');
+  const damaged: Buffer[] = [bytes.subarray(0, 50), bytes.subarray(0, -1), Buffer.concat([bytes, bytes])];
+  // Numbers of the header, an image row and a text row that do not exist.
+  for (let at = 0; at < 64; at += 8) damaged.push(Buffer.from(bytes).fill(0xff, at, at + 8));
+  for (const at of [72, bytes.length - 4]) {
+    for (const row of [-1, 400, 2 ** 31 - 1]) {
+      const copy = Buffer.from(bytes);
+      copy.writeInt32LE(row, at);
+      damaged.push(copy);
+    }
+  }
+  for (const content of damaged) {
+    writeFileSync(kept, content);
+    assert.deepEqual(await open(), first);
+    assert.deepEqual(readFileSync(kept), bytes, 'they were written anew');
+  }
+  appendFileSync(join(directory, 'train_texts.jsonl'), '{"text_id":1,"text":"x","image_ids":[1000]}\n');
+  assert.equal((await open()).pairImageRows.length, first.pairImageRows.length + 1);
+  appendFileSync(join(directory, 'train_imgs.tsv'), '1000\tAAAA\n');
+  await assert.rejects(open(), /line 401: image 1000 occurred before, in line 1/);
 });
 
 test('where the index can not be written, that is said and work goes on', async () => {

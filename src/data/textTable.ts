@@ -13,6 +13,10 @@ export class TextTable implements TextReader {
     this.#lines = new LineReader(path, starts);
   }
 
+  get path(): string {
+    return this.#lines.path;
+  }
+
   get textCount(): number {
     return this.#lines.lineCount;
   }

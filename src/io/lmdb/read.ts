@@ -112,6 +112,8 @@ export class LmdbFile {
   /** The bytes of a value. @param where what it is, for error messages */
   read({ position, length }: ValuePlace, where: string): Buffer {
     if (length > MAX_VALUE_BYTES) throw new UserError(`${where}: longer than ${MAX_VALUE_BYTES >> 20} MiB`);
+    // An empty value may stand at the very end of its page.
+    if (length === 0) return Buffer.alloc(0);
     const { pageSize } = this.#meta;
     const inPage = position % pageSize;
     // Only the value of an overflow page begins right behind its header: a node has a header and a key before it.
