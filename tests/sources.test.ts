@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { parquetWriteBuffer } from 'hyparquet-writer';
+import { convertDataset } from '../src/data/convert.js';
 import { type Dataset, type OpenDatasetOptions, openDataset } from '../src/data/dataset.js';
 import { ImageWorkerPool } from '../src/data/imageWorkerPool.js';
 import { openData } from '../src/data/mixedDataset.js';
@@ -82,6 +83,10 @@ test('one small set in each form: the same pairs, rows and pixels, and the sourc
     [writeShards(fresh(), single, 20, 'text'), single],
     [writeShards(fresh(), single, 20, 'sentence'), single, { columns: { text: 'sentence' } }],
   ];
+  const reporter = { line: () => {}, begin: () => {}, advance: () => {}, end: () => {} };
+  const lmdb = fresh();
+  await convertDataset(forms[0][0], lmdb, { to: 'lmdb', splits: ['train'], source: undefined, reporter });
+  forms.push([join(lmdb, 'lmdb', 'train'), samples]);
   // The order of names is that of .txt files.
   const byName = [...single].sort((a, b) => (a.id < b.id ? -1 : 1));
   forms.push([writeFolder(fresh(), single, 'txt'), byName]);

@@ -1,12 +1,12 @@
 import { createHash } from 'node:crypto';
-import { closeSync, fstatSync, mkdirSync } from 'node:fs';
+import { closeSync, mkdirSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { messageOf, UserError } from '../errors.js';
-import { writeFileAtomic } from '../io/atomic.js';
-import { bytesOf, openForReading, readFully } from '../io/readFile.js';
+import { openForReading } from '../io/readFile.js';
 import { tarMembers } from '../io/tar.js';
 import { Growing } from './growing.js';
+import { readKept, rises, type Version, versionOf, writeKept } from './keptIndex.js';
 import { type KeyTable, KeyTableBuilder } from './keyTable.js';
 
 /** The members of a tar archive: their names, and where their bytes lie. */
@@ -16,17 +16,9 @@ export interface ShardIndex {
   sizes: Float64Array;
 }
 
-/** What must not have changed since the index was built. */
-interface Version {
-  size: number;
-  modified: number;
-}
-
 const SUFFIX = '.cnclip-index';
 const MAGIC = 'CNCLIPTX';
 const FORMAT = 1;
-/** Magic, format as u32 and 0; size, modified, members and bytes of names as four f64. Then the arrays. */
-const HEADER_BYTES = 48;
 
 /**
  * The members of a tar archive: read from SHARD.cnclip-index where that fits the archive's size and time of change, else
@@ -82,11 +74,6 @@ function keep(
   }
 }
 
-function versionOf(file: number): Version {
-  const { size, mtimeMs } = fstatSync(file);
-  return { size, modified: mtimeMs };
-}
-
 function buildIndex(file: number, path: string): ShardIndex {
   const names = new KeyTableBuilder();
   const offsets = new Growing((length) => new Float64Array(length));
@@ -99,58 +86,32 @@ function buildIndex(file: number, path: string): ShardIndex {
   return { names: names.build(), offsets: offsets.values(), sizes: sizes.values() };
 }
 
-function writeIndex(path: string, { names, offsets, sizes }: ShardIndex, version: Version): void {
-  const header = Buffer.alloc(HEADER_BYTES);
-  header.write(MAGIC, 'latin1');
-  header.writeUInt32LE(FORMAT, 8);
-  header.writeDoubleLE(version.size, 16);
-  header.writeDoubleLE(version.modified, 24);
-  header.writeDoubleLE(offsets.length, 32);
-  header.writeDoubleLE(names.keys.length, 40);
-  writeFileAtomic(path, (append) => {
-    append(header);
-    for (const array of [offsets, sizes, names.keyEnds, names.keys]) append(bytesOf(array));
-  });
+function writeIndex(path: string, { names, offsets, sizes }: ShardIndex, { size, modified }: Version): void {
+  const numbers = [FORMAT, size, modified, offsets.length, names.keys.length];
+  writeKept(path, MAGIC, numbers, [offsets, sizes, names.keyEnds, names.keys]);
 }
 
 /** The stored index, or undefined where there is none that fits: it is then built anew. */
 function readIndex(path: string, { size, modified }: Version): ShardIndex | undefined {
-  let file: number;
-  try {
-    file = openForReading(path);
-  } catch {
-    return undefined;
-  }
-  try {
-    const bytes = fstatSync(file).size;
-    if (bytes < HEADER_BYTES) return undefined;
-    const header = Buffer.alloc(HEADER_BYTES);
-    readFully(file, 0, header, path);
-    const count = header.readDoubleLE(32);
-    const nameBytes = header.readDoubleLE(40);
+  const stored = readKept(path, MAGIC, 5, (numbers, bytes) => {
+    const [format, indexedSize, indexedModified, count, nameBytes] = numbers;
     const fits =
-      header.toString('latin1', 0, 8) === MAGIC &&
-      header.readUInt32LE(8) === FORMAT &&
-      header.readDoubleLE(16) === size &&
-      header.readDoubleLE(24) === modified &&
+      format === FORMAT &&
+      indexedSize === size &&
+      indexedModified === modified &&
       Number.isSafeInteger(count) &&
       Number.isSafeInteger(nameBytes) &&
       Math.min(count, nameBytes) >= 0 &&
-      bytes === HEADER_BYTES + count * 24 + nameBytes;
+      bytes === count * 24 + nameBytes;
     if (!fits) return undefined;
-    const [offsets, sizes, keyEnds] = Array.from({ length: 3 }, () => new Float64Array(count));
-    const keys = new Uint8Array(nameBytes);
-    let position = HEADER_BYTES;
-    for (const array of [offsets, sizes, keyEnds, keys]) {
-      readFully(file, position, bytesOf(array), path);
-      position += array.byteLength;
-    }
-    // A damaged index must not read outside of the archive.
-    const areInside = offsets.every((offset, i) => offset >= 0 && sizes[i] >= 0 && offset + sizes[i] <= size);
-    const rise = keyEnds.every((end, i) => end >= (i === 0 ? 0 : keyEnds[i - 1]));
-    const end = count === 0 ? 0 : keyEnds[count - 1];
-    return areInside && rise && end === nameBytes ? { names: { keys, keyEnds }, offsets, sizes } : undefined;
-  } finally {
-    closeSync(file);
-  }
+    const floats = () => new Float64Array(count);
+    return [floats(), floats(), floats(), new Uint8Array(nameBytes)] as const;
+  });
+  if (stored === undefined) return undefined;
+  const [offsets, sizes, keyEnds, keys] = stored;
+  // A damaged index must not read outside of the archive.
+  const areInside = offsets.every((offset, i) => offset >= 0 && sizes[i] >= 0 && offset + sizes[i] <= size);
+  const end = keyEnds.length === 0 ? 0 : keyEnds[keyEnds.length - 1];
+  const isWhole = rises(keyEnds, keys.length) && end === keys.length;
+  return areInside && isWhole ? { names: { keys, keyEnds }, offsets, sizes } : undefined;
 }
