@@ -74,18 +74,19 @@ export function* tarMembers(file: number, path: string): Generator<TarMember> {
 
 /** Reads headers through a window of a few blocks. */
 function headerReader(file: number, path: string, fileSize: number): (position: number) => Buffer {
+  const window = Buffer.alloc(WINDOW);
   let start = 0;
-  let window = Buffer.alloc(0);
+  let end = 0;
   return (position) => {
     if (position + BLOCK > fileSize) {
       throw new UserError(
         `${path}, offset ${position}: the archive is cut off, it has no end mark (is it complete?)`,
       );
     }
-    if (position < start || position + BLOCK > start + window.length) {
+    if (position < start || position + BLOCK > end) {
       start = position;
-      window = Buffer.alloc(Math.min(WINDOW, fileSize - position));
-      readFully(file, position, window, path);
+      end = Math.min(position + WINDOW, fileSize);
+      readFully(file, position, window.subarray(0, end - start), path);
     }
     return window.subarray(position - start, position - start + BLOCK);
   };
@@ -116,10 +117,11 @@ function requireEnd(file: number, path: string, position: number, fileSize: numb
 /** The sum of the header's bytes, its own field taken as spaces; old programs summed signed bytes. */
 function verifyChecksum(header: Buffer, where: string): void {
   const stored = readNumber(header.subarray(148, 156), `${where}: the checksum`);
-  let unsigned = 0;
-  let signed = 0;
+  let unsigned = 8 * 0x20;
+  let signed = unsigned;
   for (let i = 0; i < BLOCK; i++) {
-    const byte = i >= 148 && i < 156 ? 0x20 : header[i];
+    if (i === 148) i += 8;
+    const byte = header[i];
     unsigned += byte;
     signed += byte > 127 ? byte - 256 : byte;
   }
