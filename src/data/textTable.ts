@@ -59,7 +59,16 @@ export class TextTable implements TextReader {
   }
 
   #fail(row: number, expected: string, found: unknown): never {
-    const what = found === undefined ? 'nothing' : JSON.stringify(found).slice(0, 60);
+    // A list or an object may be nested too deep to be printed.
+    const isNested = typeof found === 'object' && found !== null;
+    const what =
+      found === undefined
+        ? 'nothing'
+        : isNested
+          ? Array.isArray(found)
+            ? 'a list'
+            : 'an object'
+          : JSON.stringify(found).slice(0, 60);
     throw new UserError(`${this.where(row)}: expected ${expected}; found ${what}`);
   }
 }
