@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, readFileSync, renameSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, renameSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { gzipSync } from 'node:zlib';
@@ -10,6 +10,8 @@ import { ImageWorkerPool } from '../src/data/imageWorkerPool.js';
 import { openData } from '../src/data/mixedDataset.js';
 import { expandBraces } from '../src/data/splitFiles.js';
 import { UserError } from '../src/errors.js';
+import { Random } from '../src/random.js';
+import { mutate } from './mutate.js';
 import {
   type Sample,
   singly,
@@ -163,6 +165,39 @@ test('a folder: columns by name, several captions of a picture, mistakes with th
     },
   );
   await refuses(folder(images), /there is no picture with a caption/, { source: 'folder', warn: () => {} });
+});
+
+test('2000 damaged tables: each is read, or is one error of ours', async () => {
+  const path = folder({ 'a.png': samples[0].image, 'b.png': samples[1].image });
+  const tables = {
+    'captions.csv': 'image,text\r\na.png,"一, ""二"""\r\nb.png,三\r\na.png,"x\ny"\r\n',
+    'captions.jsonl': '{"image":"a.png","text":["x","y"]}\n{"image":"b.png","text":"一","n":[{}]}\n',
+  };
+  const others = Object.values(tables).map((table) => Buffer.from(table));
+  let refused = 0;
+  for (let seed = 0; seed < 2000; seed++) {
+    const index = seed % 2;
+    const name = Object.keys(tables)[index];
+    writeFileSync(join(path, name), mutate(others[index], others, new Random('tables', seed)));
+    try {
+      (await open(path, { source: 'folder', warn: () => {} })).close();
+    } catch (error) {
+      refused++;
+      assert.ok(error instanceof UserError, `mutation ${seed}: ${(error as Error).stack}`);
+      assert.ok(error.message.length < 2000, `mutation ${seed}: ${error.message.length} characters`);
+    }
+    rmSync(join(path, name));
+  }
+  assert.ok(refused > 500 && refused < 2000, `${refused} refused`);
+  const deep = `${'['.repeat(100_000)}${']'.repeat(100_000)}`;
+  for (const [line, message] of [
+    [`{"image":${deep},"text":"x"}`, /line 1: expected the picture's path, a string; found a list/],
+    [`{"image":"a.png","text":[${deep}]}`, /line 1: expected a caption.*found a list/],
+    [`{"image":"${'x'.repeat(1 << 20)}","text":"x"}`, /line 1: .{0,400}inside of the folder/],
+    [`{"image":"a.png","text":"${'x'.repeat(2 << 20)}"}`, /line 1: a caption of 2097152 characters/],
+  ] as const) {
+    await refuses(folder({ 'captions.jsonl': `${line}\n` }), message);
+  }
 });
 
 test('a table can not name what lies outside of its folder', async () => {

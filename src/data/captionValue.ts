@@ -1,4 +1,5 @@
 import { UserError } from '../errors.js';
+import { shown } from '../io/json.js';
 
 /** Far above any caption: a text is cut to some fifty tokens. */
 const MAX_CAPTION_BYTES = 1 << 20;
@@ -24,9 +25,14 @@ export function decodeCaption(bytes: Uint8Array, where: string): string {
 export function captionsOf(value: unknown, where: string): string[] {
   const list = Array.isArray(value) ? value : [value];
   for (const each of list) {
-    if (typeof each === 'string') continue;
-    const found = each === undefined ? 'nothing' : JSON.stringify(each).slice(0, 60);
-    throw new UserError(`${where}: expected a caption, a string or a list of strings; found ${found}`);
+    if (typeof each !== 'string') {
+      throw new UserError(
+        `${where}: expected a caption, a string or a list of strings; found ${shown(each)}`,
+      );
+    }
+    if (each.length > MAX_CAPTION_BYTES) {
+      throw new UserError(`${where}: a caption of ${each.length} characters; at most 1,048,576 are read`);
+    }
   }
   return list as string[];
 }

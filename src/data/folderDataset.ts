@@ -2,11 +2,12 @@ import { type Dirent, lstatSync, readdirSync, readFileSync, statSync } from 'nod
 import { dirname, join } from 'node:path';
 import { messageOf, UserError } from '../errors.js';
 import { readCsv } from '../io/csv.js';
+import { shown } from '../io/json.js';
 import { readJsonLines } from '../io/jsonl.js';
 import { captionNames, captionsOf, chooseColumn, decodeCaption } from './captionValue.js';
 import type { Dataset, OpenDatasetOptions } from './dataset.js';
 import { Growing } from './growing.js';
-import { resolveInside } from './insidePath.js';
+import { requirePlainName, resolveInside } from './insidePath.js';
 import { KeyTableBuilder, keyOf } from './keyTable.js';
 import { PairDataset } from './pairDataset.js';
 import { pictureExtension } from './pictureExtension.js';
@@ -143,9 +144,7 @@ function* jsonRows(path: string, columns: OpenDatasetOptions['columns']): Genera
     const image = value[chooseColumn('image', columns.image, IMAGE_NAMES, names, where)];
     const text = value[chooseColumn('text', columns.text, captionNames, names, where)];
     if (typeof image !== 'string') {
-      throw new UserError(
-        `${where}: expected the picture's path, a string; found ${JSON.stringify(image).slice(0, 60)}`,
-      );
+      throw new UserError(`${where}: expected the picture's path, a string; found ${shown(image)}`);
     }
     yield { image, captions: captionsOf(text, where), where };
   }
@@ -190,16 +189,12 @@ function existenceCheck(root: string): (image: string, where: string) => void {
   const folders = new Set<string>();
   return (image, where) => {
     try {
+      requirePlainName(root, image);
       const folder = dirname(image);
-      if (!folders.has(folder)) {
-        resolveInside(root, image);
-        folders.add(folder);
-      }
-      // A plain file in such a folder is inside; anything else is looked at in full.
-      const status = image.includes('\0')
-        ? undefined
-        : lstatSync(join(root, image), { throwIfNoEntry: false });
+      // A plain file in a folder that is inside is inside; anything else is looked at in full.
+      const status = folders.has(folder) ? lstatSync(join(root, image), { throwIfNoEntry: false }) : undefined;
       if (!status?.isFile()) resolveInside(root, image);
+      folders.add(folder);
     } catch (error) {
       throw new UserError(`${where}: ${messageOf(error)}`);
     }

@@ -95,7 +95,7 @@ export class ParquetFile {
   #chunk({ path }: BytesColumn, group: number): ColumnChunk {
     const name = path.join('.');
     const chunk = this.footer.rowGroups[group].chunks.find((each) => each.path.join('.') === name);
-    if (chunk === undefined) throw damaged(this.#where(group), `it has no column ${name}`);
+    if (chunk === undefined) throw damaged(this.#where(group), `it has no column ${name.slice(0, 200)}`);
     return chunk;
   }
 
