@@ -192,7 +192,9 @@ function existenceCheck(root: string): (image: string, where: string) => void {
       requirePlainName(root, image);
       const folder = dirname(image);
       // A plain file in a folder that is inside is inside; anything else is looked at in full.
-      const status = folders.has(folder) ? lstatSync(join(root, image), { throwIfNoEntry: false }) : undefined;
+      const status = folders.has(folder)
+        ? lstatSync(join(root, image), { throwIfNoEntry: false })
+        : undefined;
       if (!status?.isFile()) resolveInside(root, image);
       folders.add(folder);
     } catch (error) {
