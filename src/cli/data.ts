@@ -20,7 +20,7 @@ const emojiSchema = z.strictObject({
 });
 
 const vocabularySchema = z.strictObject({
-  data: z.string().describe('folder with SPLIT_imgs.tsv and SPLIT_texts.jsonl'),
+  data: z.string().describe('dataset: folder, file, or pattern such as shard-{000..099}.tar'),
   split: z.string().default('train').describe('split whose texts are read'),
   out: z.string().describe('vocab.txt to write'),
   maxSize: z.number().int().min(6).default(21128).describe('word pieces at most'),

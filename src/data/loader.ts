@@ -6,7 +6,7 @@ import type { Augmentation } from './imageWorker.js';
 import { ImageWorkerPool } from './imageWorkerPool.js';
 import { readAhead } from './readAhead.js';
 import { replacePairs } from './replacePairs.js';
-import { epochOrder } from './sampler.js';
+import { datasetOrder, epochLength } from './sampler.js';
 import { numberTexts, type PairKeys, separateDuplicates } from './uniqueCaptions.js';
 
 export interface LoaderOptions {
@@ -17,7 +17,7 @@ export interface LoaderOptions {
   /** token ids a text, [CLS] and [SEP] included */
   contextLength: number;
   batchSize: number;
-  /** of the order; see epochOrder */
+  /** of the order; see datasetOrder */
   seed: number;
   shuffle: boolean;
   /** threads that decode and resize */
@@ -112,7 +112,7 @@ export class BatchLoader {
   }
 
   get batchesPerEpoch(): number {
-    return Math.ceil(this.dataset.pairCount / this.#options.batchSize);
+    return Math.ceil(epochLength(this.dataset) / this.#options.batchSize);
   }
 
   /** How many images were found broken so far. */
@@ -166,7 +166,7 @@ export class BatchLoader {
 
   #order(epoch: number): Int32Array {
     const { dataset, batchSize, seed, shuffle, uniqueCaptions, report } = this.#options;
-    const shuffled = epochOrder(dataset.pairCount, batchSize, seed, epoch, shuffle);
+    const shuffled = datasetOrder(dataset, batchSize, seed, epoch, shuffle);
     if (!uniqueCaptions) return shuffled;
     this.#pairKeys ??= pairKeys(dataset);
     const { order, unplaced } = separateDuplicates(shuffled, batchSize, this.#pairKeys);

@@ -43,6 +43,7 @@ export interface DatasetParts {
   pairs: PairRows;
   unpairedTextCount: number;
   groups?: Int32Array;
+  shuffleBuffer?: number;
 }
 
 /** A dataset of one source: images, texts, and a table of the pairs. */
@@ -94,6 +95,10 @@ export class PairDataset implements Dataset {
 
   get groups(): Int32Array | undefined {
     return this.#parts.groups;
+  }
+
+  get shuffleBuffer(): number | undefined {
+    return this.#parts.shuffleBuffer;
   }
 
   caption(position: number): Caption {
