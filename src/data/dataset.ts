@@ -38,7 +38,9 @@ export interface StoredImage {
  * Where the pictures of a dataset are: plain data, which a worker thread is started with. Tables of a length that
  * grows with the dataset lie in shared memory, so that threads need no copy. `openImages` reads from it.
  */
-export type ImageSource = { kind: 'tsv'; path: string; starts: Float64Array };
+export type ImageSource =
+  | { kind: 'tsv'; path: string; starts: Float64Array }
+  | { kind: 'files'; paths: readonly string[] };
 
 /** Reads encoded pictures by their row. Each thread opens its own. */
 export interface ImageReader {

@@ -1,0 +1,90 @@
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { ImageWorkerPool } from '../../data/imageWorkerPool.js';
+import { bytesOf } from '../../io/readFile.js';
+import type { Reporter } from '../../io/terminal.js';
+import type { Model } from '../../model/model.js';
+import { normalize } from '../ranking.js';
+import type { ClassificationDataset } from './dataset.js';
+
+export interface ImageEncoding {
+  model: Model;
+  batchSize: number;
+  /** threads that decode and resize */
+  workers: number;
+}
+
+/** Batches that the workers have been asked for before their turn. */
+const READ_AHEAD = 4;
+
+/**
+ * Normalised features of all pictures of a dataset, in its order: Float32Array [images, embed_dim]. What is done is
+ * kept in `partial`, under `key`, and a run that was stopped goes on from there.
+ *
+ * @param key changes with all that the features depend on, 64 hexadecimal digits
+ * @throws UserError naming a picture that can't be read or decoded
+ */
+export async function encodePictures(
+  { model, batchSize, workers }: ImageEncoding,
+  { name, folder, images }: ClassificationDataset,
+  partial: string,
+  key: string,
+  reporter: Reporter,
+): Promise<Float32Array> {
+  const { embed_dim: width, image_resolution: resolution } = model.config;
+  const features = new Float32Array(images.length * width);
+  // Whole batches, so that going on gives the bits of a run that was not stopped.
+  const done = Math.floor(restore(partial, key, features) / width / batchSize) * batchSize;
+  truncateSync(partial, key.length + done * width * 4);
+  const pool = new ImageWorkerPool(workers, {
+    source: { kind: 'files', paths: images.map((image) => join(folder, image)) },
+    resolution,
+  });
+  const request = (start: number) => {
+    const n = Math.max(0, Math.min(batchSize, images.length - start));
+    const pixels = n === 0 ? undefined : pool.load(Int32Array.from({ length: n }, (_, i) => start + i));
+    // An error is for the loop, when it comes to this batch; till then it counts as seen.
+    pixels?.catch(() => {});
+    return { start, n, pixels };
+  };
+  const ahead = Array.from({ length: READ_AHEAD }, (_, i) => request(done + i * batchSize));
+  reporter.begin(`${name}: pictures`, images.length, done);
+  try {
+    for (;;) {
+      const { start, n, pixels } = ahead.shift()!;
+      if (pixels === undefined) return features;
+      ahead.push(request(start + READ_AHEAD * batchSize));
+      const unit = normalize(await model.encodeImages(await pixels, n), width);
+      features.set(unit, start * width);
+      appendFileSync(partial, bytesOf(unit));
+      reporter.advance(start + n);
+    }
+  } finally {
+    reporter.end();
+    await pool.close();
+  }
+}
+
+/** Reads what an earlier run has done, and how many values that are; a file of another key is begun anew. */
+function restore(partial: string, key: string, features: Float32Array): number {
+  if (existsSync(partial)) {
+    const bytes = readFileSync(partial);
+    const values = Math.floor((bytes.length - key.length) / 4);
+    if (bytes.toString('latin1', 0, key.length) === key && values <= features.length) {
+      bytes.copy(bytesOf(features), 0, key.length, key.length + values * 4);
+      return values;
+    }
+  }
+  mkdirSync(join(partial, '..'), { recursive: true });
+  rmSync(partial, { force: true });
+  writeFileSync(partial, key);
+  return 0;
+}
