@@ -52,6 +52,11 @@ async function evaluate(config: EvalElevaterConfig, reporter: Reporter): Promise
     throw new UserError(`--published ${config.published}: expected one of ${publishedModels.join(', ')}`);
   }
   if (names.includes(EMOJI) && !existsSync(join(data, EMOJI))) await buildEmoji(join(data, EMOJI), reporter);
+  const { compare: other } = config;
+  const lacking = other === undefined ? [] : names.filter((name) => !existsSync(join(other, `${name}.json`)));
+  if (lacking.length > 0) {
+    throw new UserError(`${other} has no predictions ${lacking[0]}.json to compare with`);
+  }
   // All of them before the first is evaluated, which may take hours.
   const datasets = names.map((name) => ({
     dataset: openElevaterDataset(data, name),
@@ -66,7 +71,7 @@ async function evaluate(config: EvalElevaterConfig, reporter: Reporter): Promise
     for (const { dataset, prompts } of datasets) {
       const metric = benchmarks.get(dataset.name)?.metric ?? 'accuracy';
       const result = await evaluateDataset(evaluator, dataset, metric, prompts, reporter);
-      rows.push(summaryRow(dataset.name, result.score, published, await compare(result, config.compare)));
+      rows.push(summaryRow(dataset.name, result.score, published, await compare(result, other)));
       reports.push(await reportOf(result));
     }
     for (const line of summaryTable(rows)) reporter.line(line);
@@ -132,8 +137,5 @@ async function compare(
   other: string | undefined,
 ): Promise<PairedTest | undefined> {
   if (other === undefined) return undefined;
-  if (!existsSync(join(other, `${dataset.name}.json`))) {
-    throw new UserError(`${other} has no predictions ${dataset.name}.json to compare with`);
-  }
   return pairedTest(correctness(predictions), correctness(await readPredictions(other, dataset)));
 }

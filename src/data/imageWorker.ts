@@ -9,6 +9,8 @@ import { openImages } from './images.js';
 export interface WorkerSettings {
   source: ImageSource;
   resolution: number;
+  /** see preprocessImage */
+  convertFirst?: boolean;
 }
 
 export interface Job {
@@ -20,7 +22,7 @@ export type JobResult =
   | { job: number; pixels: Float32Array<ArrayBuffer> }
   | { job: number; error: string; isUserError: boolean };
 
-const { source, resolution } = workerData as WorkerSettings;
+const { source, resolution, convertFirst } = workerData as WorkerSettings;
 const images = openImages(source);
 const values = 3 * resolution ** 2;
 
@@ -39,7 +41,7 @@ async function run({ job, rows }: Job): Promise<void> {
     const pixels = new Float32Array(rows.length * values);
     for (let i = 0; i < rows.length; i++) {
       const { bytes, name } = await images.read(rows[i]);
-      await preprocessImage(bytes, resolution, pixels, i * values, name);
+      await preprocessImage(bytes, resolution, pixels, i * values, name, convertFirst);
     }
     parentPort!.postMessage({ job, pixels } satisfies JobResult, [pixels.buffer]);
   } catch (error) {

@@ -19,6 +19,8 @@ const NORMALIZED = imageMean.map((mean, channel) => {
  *
  * @param out float32; 3 · resolution² values are written at `offset`: the red plane, the green, the blue
  * @param name what to call the picture in error messages
+ * @param convertFirst RGB before resizing, as torchvision's ImageFolder loads pictures: of use where results are
+ * compared with those of class folders. It matters for pictures with a palette, an alpha channel or inks.
  * @throws UserError as decodeImage does
  */
 export async function preprocessImage(
@@ -27,8 +29,10 @@ export async function preprocessImage(
   out: Float32Array,
   offset: number,
   name: string,
+  convertFirst = false,
 ): Promise<void> {
-  normalizePixels(resizeToRgb(await decodeImage(bytes, name), resolution), out, offset);
+  const image = await decodeImage(bytes, name);
+  normalizePixels(resizeToRgb(convertFirst ? asRgb(image) : image, resolution), out, offset);
 }
 
 /**
@@ -52,6 +56,10 @@ export function normalizePixels(image: Image, out: Float32Array, offset: number)
     const plane = offset + channel * area;
     for (let i = 0, from = channel; i < area; i++, from += 3) out[plane + i] = normalized[data[from]];
   }
+}
+
+function asRgb(image: DecodedImage): DecodedImage {
+  return { ...toRgb(image, image.mode), mode: 'RGB', resampling: 'bicubic' };
 }
 
 function toRgb(image: Image, mode: DecodedImage['mode']): Image {

@@ -47,6 +47,8 @@ export async function encodePictures(
   const pool = new ImageWorkerPool(workers, {
     source: { kind: 'files', paths: images.map((image) => join(folder, image)) },
     resolution,
+    // The reference reads class folders with torchvision's ImageFolder.
+    convertFirst: true,
   });
   const request = (start: number) => {
     const n = Math.max(0, Math.min(batchSize, images.length - start));

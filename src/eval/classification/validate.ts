@@ -103,7 +103,7 @@ class PredictionChecker implements PredictionVisitor {
       sum += value;
     }
     if (Math.abs(sum - 1) > SUM_TOLERANCE)
-      this.complain('rows that do not sum to 1', `${where} sums to ${sum}`);
+      this.complain('rows that do not sum to 1', `${where} sums to ${Number(sum.toFixed(6))}`);
   }
 
   end(rounds: number): void {
