@@ -3,12 +3,12 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { openWeights } from '../src/checkpoint/files.js';
-import { PickleGlobal, unpickle } from '../src/checkpoint/torch/pickle.js';
-import { pickle } from '../src/checkpoint/torch/writePickle.js';
 import { writeTorchCheckpoint } from '../src/checkpoint/torch/writeTorch.js';
 import { UserError } from '../src/errors.js';
+import { PickleGlobal, unpickle } from '../src/io/pickle.js';
 import { readSafetensors, writeSafetensors } from '../src/io/safetensors.js';
 import { readValues, type TensorData, tensorOf } from '../src/io/tensor.js';
+import { pickle } from '../src/io/writePickle.js';
 import { runCli } from './runCli.js';
 import { assertSameTensors, bytesOf, randomFloats, temporaryDirectory } from './support.js';
 import { torchFixture } from './torchFixtures.js';

@@ -1,14 +1,25 @@
 import assert from 'node:assert/strict';
-import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { openDataset } from '../src/data/dataset.js';
-import { keyOf, openLineIndex } from '../src/data/lineIndex.js';
+import { keyOf } from '../src/data/keyTable.js';
+import { openLineIndex } from '../src/data/lineIndex.js';
 import { LineReader } from '../src/data/lineReader.js';
 import { epochOrder } from '../src/data/sampler.js';
 import { UserError } from '../src/errors.js';
+import { deep } from './hostile.js';
 
 const root = mkdtempSync(join(tmpdir(), 'cn-clip-dataset-'));
 after(() => rmSync(root, { recursive: true }));
@@ -144,6 +155,34 @@ test('a mistake in a dataset is one error with file and line', async (t) => {
       '{"text_id":9007199254740993,"text":"a","image_ids":[]}\n',
       /line 1: expected "text_id"/,
     ],
+    [
+      'deep nesting',
+      image('1'),
+      `{"text_id":1,"text":"","image_ids":[${deep(100_000)}]}\n`,
+      /line 1: .*found a list/,
+    ],
+    [
+      'deep nesting as an id',
+      image('1'),
+      `{"text_id":${deep(100_000)}}\n`,
+      /line 1: .*"text_id".*found a list/,
+    ],
+    ['nesting that never ends', image('1'), '['.repeat(1e6), /line 1: expected one JSON object/],
+    ['an id that is very long', image('1'), text('x'.repeat(1e6), [1]), /line 1: expected "text_id"/],
+    ['an image id that is very long', image('1'), text(1, ['x'.repeat(1e6)]), /line 1: expected each of/],
+    [
+      'a line of the prototype',
+      image('1'),
+      '{"__proto__":{"text_id":1,"text":"","image_ids":[]}}\n',
+      /found nothing/,
+    ],
+    [
+      'control characters in an id',
+      image('\x1b[2J') + image('\x1b[2J'),
+      text(1, []),
+      /image \ufffd\[2J occurred/,
+    ],
+    ['zeros', '\0'.repeat(5000), text(1, [1]), /x_imgs\.tsv, line 1: no TAB/],
     ['text_id twice', image('1'), text(1, [1]) + text(1, [1]), /x_texts\.jsonl, line 2: text_id 1 occurred/],
     [
       'unknown image',
@@ -157,7 +196,7 @@ test('a mistake in a dataset is one error with file and line', async (t) => {
       const directory = folder({ 'x_imgs.tsv': tsv, 'x_texts.jsonl': jsonl });
       await assert.rejects(
         openDataset(directory, { split: 'x', warn: noWarning }),
-        (error) => error instanceof UserError && message.test(error.message),
+        (error) => error instanceof UserError && message.test(error.message) && error.message.length < 1000,
       );
     });
   }
@@ -220,14 +259,14 @@ test('the line index is kept, used again, and rebuilt when the file changed', ()
     Buffer.concat([bytes, bytes]),
     Buffer.from('junk'),
   ];
-  for (const at of [0, 8, 16, 24, 32, 40]) damaged.push(Buffer.from(bytes).fill(0xff, at, at + 8));
+  for (const at of [0, 8, 16, 24, 32, 40, 48]) damaged.push(Buffer.from(bytes).fill(0xff, at, at + 8));
   // Offsets that fall, or leave the file.
   for (const [at, value] of [
-    [56, 1e9],
-    [56, -1],
-    [56, Number.NaN],
-    [64, 8],
-    [72, 5],
+    [64, 1e9],
+    [64, -1],
+    [64, Number.NaN],
+    [72, 8],
+    [80, 5],
   ]) {
     const copy = Buffer.from(bytes);
     copy.writeDoubleLE(value, at);
@@ -240,6 +279,42 @@ test('the line index is kept, used again, and rebuilt when the file changed', ()
   }
   writeFileSync(path, '1\tx\n22\ty\n333\tz');
   assert.deepEqual(summary(true), { lineCount: 3, starts: [0, 4, 9, 14], keys: ['1', '22', '333'] });
+});
+
+test('the pairs are kept, used again, and joined anew when a file changed or the index is damaged', async () => {
+  const directory = golden();
+  const kept = join(directory, 'train_texts.jsonl.cnclip-pairs');
+  const open = async () => {
+    const dataset = await openDataset(directory, { warn: noWarning });
+    const { pairImageRows, pairTextRows, unpairedTextCount } = dataset;
+    const id = dataset.imageId(3);
+    dataset.close();
+    return { pairImageRows, pairTextRows, unpairedTextCount, id };
+  };
+  const first = await open();
+  const bytes = readFileSync(kept);
+  const inode = statSync(kept).ino;
+  assert.deepEqual(await open(), first);
+  assert.equal(statSync(kept).ino, inode, 'the kept pairs were used');
+  const damaged: Buffer[] = [bytes.subarray(0, 50), bytes.subarray(0, -1), Buffer.concat([bytes, bytes])];
+  // Numbers of the header, an image row and a text row that do not exist.
+  for (let at = 0; at < 64; at += 8) damaged.push(Buffer.from(bytes).fill(0xff, at, at + 8));
+  for (const at of [72, bytes.length - 4]) {
+    for (const row of [-1, 400, 2 ** 31 - 1]) {
+      const copy = Buffer.from(bytes);
+      copy.writeInt32LE(row, at);
+      damaged.push(copy);
+    }
+  }
+  for (const content of damaged) {
+    writeFileSync(kept, content);
+    assert.deepEqual(await open(), first);
+    assert.deepEqual(readFileSync(kept), bytes, 'they were written anew');
+  }
+  appendFileSync(join(directory, 'train_texts.jsonl'), '{"text_id":1,"text":"x","image_ids":[1000]}\n');
+  assert.equal((await open()).pairImageRows.length, first.pairImageRows.length + 1);
+  appendFileSync(join(directory, 'train_imgs.tsv'), '1000\tAAAA\n');
+  await assert.rejects(open(), /line 401: image 1000 occurred before, in line 1/);
 });
 
 test('where the index can not be written, that is said and work goes on', async () => {

@@ -9,6 +9,7 @@ import { writeText } from '../io/atomic.js';
 import { createReporter, progress } from '../io/terminal.js';
 import { prepareCaption } from '../text/tokenizer.js';
 import { buildVocabulary } from '../text/vocabulary.js';
+import { dataConvertCommand } from './dataConvert.js';
 
 const emojiSchema = z.strictObject({
   out: z.string().describe('folder to build the data set in'),
@@ -17,7 +18,7 @@ const emojiSchema = z.strictObject({
 });
 
 const vocabularySchema = z.strictObject({
-  data: z.string().describe('folder with SPLIT_imgs.tsv and SPLIT_texts.jsonl'),
+  data: z.string().describe('dataset: folder, file, or pattern such as shard-{000..099}.tar'),
   split: z.string().default('train').describe('split whose texts are read'),
   out: z.string().describe('vocab.txt to write'),
   maxSize: z.number().int().min(6).default(21128).describe('word pieces at most'),
@@ -25,7 +26,7 @@ const vocabularySchema = z.strictObject({
 });
 
 export function dataCommand(): Command {
-  const command = new Command('data').description('build data sets and vocabularies');
+  const command = new Command('data').description('build and convert data sets, build vocabularies');
   const emoji = new Command('emoji').description('build Emoji-CN: pictures of emoji with Chinese captions');
   addSettings(emoji, emojiSchema).action(async (flags: Record<string, unknown>) => {
     const { out, size, testStyle } = resolveSettings(emojiSchema, undefined, flags);
@@ -48,7 +49,7 @@ export function dataCommand(): Command {
     writeText(out, pieces.join('\n'));
     process.stdout.write(`${out}: ${pieces.length} word pieces\n`);
   });
-  return command.addCommand(emoji).addCommand(vocabulary);
+  return command.addCommand(emoji).addCommand(vocabulary).addCommand(dataConvertCommand());
 }
 
 function* captions(texts: Iterable<{ text: string }>): Generator<string> {

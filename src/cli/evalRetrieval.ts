@@ -4,7 +4,7 @@ import { Command } from 'commander';
 import { vocabularyOf } from '../checkpoint/open.js';
 import { type EvalRetrievalConfig, evalRetrievalSchema } from '../config/evalRetrieval.js';
 import { addSettings, resolveSettings } from '../config/options.js';
-import { openDataset } from '../data/dataset.js';
+import { openData } from '../data/mixedDataset.js';
 import { UserError } from '../errors.js';
 import {
   readFeatures,
@@ -68,7 +68,7 @@ async function fromModel(config: EvalRetrievalConfig, reporter: Reporter): Promi
     throw new UserError('give --model and --data, or --image-features, --text-features and --texts');
   }
   const tokenizer = Tokenizer.fromFile(vocabulary ?? vocabularyOf(weights));
-  const dataset = await openDataset(data, { split: config.split, warn: reporter.line });
+  const dataset = await openData(data, { split: config.split, warn: reporter.line });
   const model = await loadModel(weights, {
     config: config.modelConfig,
     engine,

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { engineNames, providerNames } from '../engine/select.js';
+import { dataHelp, dataSchema } from './data.js';
 
 const count = z.number().int().positive();
 
@@ -19,7 +20,7 @@ const stageSchema = z.strictObject({
 /** Everything that `cn-clip pretrain` is told, in its YAML file or by flags. */
 export const pretrainSchema = z.strictObject({
   model: z.string().describe('model config: a name, VISION+TEXT, or a YAML or JSON file'),
-  data: z.string().describe('folder with SPLIT_imgs.tsv and SPLIT_texts.jsonl'),
+  data: dataSchema.describe(dataHelp),
   split: z.string().default('train').describe('split to train on'),
   vocabulary: z
     .string()

@@ -1,23 +1,25 @@
-import { readFileSync, statSync } from 'node:fs';
-import { messageOf, UserError } from '../errors.js';
-import type { ImageReader, StoredImage } from './dataset.js';
+import { closeSync, fstatSync } from 'node:fs';
+import { openForReading } from '../io/readFile.js';
+import type { ImageReader, ImageSource, StoredImage } from './dataset.js';
+import { resolveInside } from './insidePath.js';
+import { keyOf } from './keyTable.js';
+import { readPicture } from './pictureBytes.js';
 
-/** Far above any picture; a file that is no picture must not fill the memory. */
-const MAX_BYTES = 256 << 20;
+export type FileImageSource = Extract<ImageSource, { kind: 'files' }>;
 
-/** Pictures that are files of their own, by row. */
+/** Pictures that are files of a folder, named by their path in it. */
 export class FileImages implements ImageReader {
-  constructor(private readonly paths: readonly string[]) {}
+  constructor(private readonly source: FileImageSource) {}
 
-  /** @throws UserError where the file can't be read */
+  /** @throws UserError where the file is missing, no file, leads out of the folder, or is larger than is read */
   read(row: number): StoredImage {
-    const name = this.paths[row];
+    const { root, names } = this.source;
+    const path = resolveInside(root, keyOf(names, row));
+    const file = openForReading(path);
     try {
-      const { size } = statSync(name);
-      if (size > MAX_BYTES) throw new Error(`${size} bytes are no picture`);
-      return { bytes: readFileSync(name), name };
-    } catch (error) {
-      throw new UserError(`${name}: can't be read (${messageOf(error)})`);
+      return { bytes: readPicture(file, 0, fstatSync(file).size, path), name: path };
+    } finally {
+      closeSync(file);
     }
   }
 

@@ -1,33 +1,25 @@
-import { closeSync, fstatSync, readSync } from 'node:fs';
+import { closeSync, readSync } from 'node:fs';
 import { messageOf, UserError } from '../errors.js';
-import { writeFileAtomic } from '../io/atomic.js';
-import { bytesOf, openForReading, readFully } from '../io/readFile.js';
-import { Growing } from './growing.js';
+import { openForReading } from '../io/readFile.js';
+import { Growing, shared } from './growing.js';
+import { readKept, rises, type Version, versionOf, writeKept } from './keptIndex.js';
+import type { KeyTable } from './keyTable.js';
 
 /**
  * Where the lines of a text file start, so that any line is read by its position. Of a keyed file (tsv) also each
- * line's key, its bytes before the first TAB: joining ids then needs no pass over the pictures.
+ * line's key, its bytes before the first TAB: joining ids then needs no pass over the pictures. Unless keyed, keys and keyEnds are empty.
  */
-export interface LineIndex {
+export interface LineIndex extends KeyTable {
   lineCount: number;
   /** Byte offset of each line, then the file's size; shared memory, so that worker threads need no copy. */
   starts: Float64Array;
-  /** All keys one after the other, and where each ends; empty unless keyed. */
-  keys: Uint8Array;
-  keyEnds: Float64Array;
-}
-
-/** What must not have changed since the index was built. */
-interface Version {
-  size: number;
-  modified: number;
+  /** of the file when it was indexed */
+  version: Version;
 }
 
 const SUFFIX = '.cnclip-index';
 const MAGIC = 'CNCLIPIX';
-const FORMAT = 1;
-/** Magic, format and keyed as two u32; size, modified, lineCount and key bytes as four f64. Then the arrays. */
-const HEADER_BYTES = 48;
+const FORMAT = 2;
 const CHUNK_BYTES = 4 << 20;
 const MAX_KEY_BYTES = 1024;
 const TAB = 9;
@@ -47,13 +39,13 @@ export function openLineIndex(path: string, keyed: boolean, warn: (message: stri
     const version = versionOf(file);
     const stored = readIndex(path + SUFFIX, version, keyed);
     if (stored) return stored;
-    const index = buildIndex(file, path, keyed);
+    const index = buildIndex(file, path, keyed, version);
     const { size, modified } = versionOf(file);
     if (size !== version.size || modified !== version.modified) {
       throw new UserError(`${path}: the file changed while it was indexed; try again when it is complete`);
     }
     try {
-      writeIndex(path + SUFFIX, index, version, keyed);
+      writeIndex(path + SUFFIX, index, keyed);
     } catch (error) {
       warn(`${path + SUFFIX} can't be written (${messageOf(error)}): the next run will index the file again`);
     }
@@ -63,18 +55,7 @@ export function openLineIndex(path: string, keyed: boolean, warn: (message: stri
   }
 }
 
-/** The key of a line, in a keyed index. */
-export function keyOf({ keys, keyEnds }: LineIndex, line: number): string {
-  const start = line === 0 ? 0 : keyEnds[line - 1];
-  return Buffer.from(keys.buffer, keys.byteOffset + start, keyEnds[line] - start).toString();
-}
-
-function versionOf(file: number): Version {
-  const { size, mtimeMs } = fstatSync(file);
-  return { size, modified: mtimeMs };
-}
-
-function buildIndex(file: number, path: string, keyed: boolean): LineIndex {
+function buildIndex(file: number, path: string, keyed: boolean, version: Version): LineIndex {
   const starts = new Growing((length) => new Float64Array(length));
   const keys = new Growing((length) => new Uint8Array(length));
   const keyEnds = new Growing((length) => new Float64Array(length));
@@ -110,6 +91,7 @@ function buildIndex(file: number, path: string, keyed: boolean): LineIndex {
     starts: shared(starts.values()),
     keys: keys.values(),
     keyEnds: keyEnds.values(),
+    version,
   };
 }
 
@@ -124,75 +106,39 @@ function keyEnd(chunk: Uint8Array, start: number, length: number, where: string)
   );
 }
 
-function writeIndex(path: string, index: LineIndex, { size, modified }: Version, keyed: boolean): void {
-  const header = Buffer.alloc(HEADER_BYTES);
-  header.write(MAGIC, 'latin1');
-  header.writeUInt32LE(FORMAT, 8);
-  header.writeUInt32LE(keyed ? 1 : 0, 12);
-  header.writeDoubleLE(size, 16);
-  header.writeDoubleLE(modified, 24);
-  header.writeDoubleLE(index.lineCount, 32);
-  header.writeDoubleLE(index.keys.length, 40);
-  writeFileAtomic(path, (append) => {
-    append(header);
-    append(bytesOf(index.starts));
-    append(bytesOf(index.keyEnds));
-    append(index.keys);
-  });
+/** What an index must agree with: form, size, time of change. */
+function identity({ size, modified }: Version, keyed: boolean): number[] {
+  return [FORMAT, keyed ? 1 : 0, size, modified];
+}
+
+function writeIndex(path: string, index: LineIndex, keyed: boolean): void {
+  const { starts, keyEnds, keys, version } = index;
+  const numbers = [...identity(version, keyed), index.lineCount, keys.length];
+  writeKept(path, MAGIC, numbers, [starts, keyEnds, keys]);
 }
 
 /** The stored index, or undefined where there is none that fits: it is then built anew. */
-function readIndex(path: string, { size, modified }: Version, keyed: boolean): LineIndex | undefined {
-  let file: number;
-  try {
-    file = openForReading(path);
-  } catch {
-    return undefined;
-  }
-  try {
-    const bytes = fstatSync(file).size;
-    if (bytes < HEADER_BYTES) return undefined;
-    const header = Buffer.alloc(HEADER_BYTES);
-    readFully(file, 0, header, path);
-    const lineCount = header.readDoubleLE(32);
-    const keyBytes = header.readDoubleLE(40);
+function readIndex(path: string, version: Version, keyed: boolean): LineIndex | undefined {
+  const wanted = identity(version, keyed);
+  const arrays = readKept(path, MAGIC, wanted.length + 2, (numbers, bytes) => {
+    const [lineCount, keyBytes] = numbers.subarray(wanted.length);
     const fits =
-      header.toString('latin1', 0, 8) === MAGIC &&
-      header.readUInt32LE(8) === FORMAT &&
-      header.readUInt32LE(12) === (keyed ? 1 : 0) &&
-      header.readDoubleLE(16) === size &&
-      header.readDoubleLE(24) === modified &&
+      wanted.every((number, i) => number === numbers[i]) &&
       Number.isSafeInteger(lineCount) &&
       lineCount >= 0 &&
       keyBytes >= 0 &&
-      bytes === HEADER_BYTES + (lineCount + 1) * 8 + (keyed ? lineCount * 8 : 0) + keyBytes;
+      bytes === (lineCount + 1) * 8 + (keyed ? lineCount * 8 : 0) + keyBytes;
     if (!fits) return undefined;
     const starts = new Float64Array(new SharedArrayBuffer((lineCount + 1) * 8));
-    const keyEnds = new Float64Array(keyed ? lineCount : 0);
-    const keys = new Uint8Array(keyBytes);
-    let position = HEADER_BYTES;
-    for (const array of [starts, keyEnds, keys]) {
-      readFully(file, position, bytesOf(array), path);
-      position += array.byteLength;
-    }
-    return rises(starts, size) && rises(keyEnds, keyBytes) ? { lineCount, starts, keys, keyEnds } : undefined;
-  } finally {
-    closeSync(file);
-  }
-}
-
-/** Whether offsets never fall and end at `end`: a damaged index must not read outside of the file. */
-function rises(offsets: Float64Array, end: number): boolean {
-  let last = 0;
-  for (const offset of offsets) {
-    if (!(offset >= last)) return false;
-    last = offset;
-  }
-  return offsets.length === 0 || last === end;
-}
-
-function shared(values: Float64Array): Float64Array {
-  const copy = new Float64Array(new SharedArrayBuffer(values.byteLength));
-  copy.set(values);
-  return copy;
+    return [starts, new Float64Array(keyed ? lineCount : 0), new Uint8Array(keyBytes)] as const;
+  });
+  if (arrays === undefined) return undefined;
+  const [starts, keyEnds, keys] = arrays;
+  // A damaged index must not read outside of the file.
+  const isWhole =
+    rises(starts, version.size) &&
+    starts[starts.length - 1] === version.size &&
+    rises(keyEnds, keys.length) &&
+    (keyEnds.at(-1) ?? 0) === keys.length;
+  return isWhole ? { lineCount: starts.length - 1, starts, keys, keyEnds, version } : undefined;
 }

@@ -2,7 +2,7 @@ import { UserError } from '../errors.js';
 import { prepareCaption, type Tokenizer } from '../text/tokenizer.js';
 import type { Dataset } from './dataset.js';
 import { ImageWorkerPool } from './imageWorkerPool.js';
-import { epochOrder } from './sampler.js';
+import { datasetOrder, epochLength } from './sampler.js';
 
 export interface LoaderOptions {
   dataset: Dataset;
@@ -12,7 +12,7 @@ export interface LoaderOptions {
   /** token ids a text, [CLS] and [SEP] included */
   contextLength: number;
   batchSize: number;
-  /** of the order; see epochOrder */
+  /** of the order; see datasetOrder */
   seed: number;
   shuffle: boolean;
   /** threads that decode and resize */
@@ -88,7 +88,7 @@ export class BatchLoader {
   }
 
   get batchesPerEpoch(): number {
-    return Math.ceil(this.dataset.pairCount / this.#options.batchSize);
+    return Math.ceil(epochLength(this.dataset) / this.#options.batchSize);
   }
 
   /**
@@ -124,7 +124,7 @@ export class BatchLoader {
     if (dataset.pairCount === 0) {
       throw new UserError(`${dataset.location}: no pairs to train on, no text has an image`);
     }
-    const order = epochOrder(dataset.pairCount, batchSize, seed, epoch, shuffle);
+    const order = datasetOrder(dataset, batchSize, seed, epoch, shuffle);
     for (let start = startBatch * batchSize; start < order.length; start += batchSize) {
       const pairs = order.slice(start, start + batchSize);
       yield { pairs, imageRows: pairs.map((pair) => dataset.pairImageRows[pair]) };

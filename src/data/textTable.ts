@@ -1,7 +1,7 @@
 import { messageOf, UserError } from '../errors.js';
-import type { Id, TextRecord } from './dataset.js';
+import type { TextRecord } from './dataset.js';
 import { LineReader } from './lineReader.js';
-import type { TextReader } from './pairDataset.js';
+import { isId, type TextReader } from './pairDataset.js';
 
 /** The texts of a `*_texts.jsonl` file, one `{"text_id", "text", "image_ids": […]}` a line, read by row. */
 export class TextTable implements TextReader {
@@ -11,6 +11,10 @@ export class TextTable implements TextReader {
   /** @param starts byte offset of each line, then the file's size (LineIndex.starts) */
   constructor(path: string, starts: Float64Array) {
     this.#lines = new LineReader(path, starts);
+  }
+
+  get path(): string {
+    return this.#lines.path;
   }
 
   get textCount(): number {
@@ -55,12 +59,16 @@ export class TextTable implements TextReader {
   }
 
   #fail(row: number, expected: string, found: unknown): never {
-    const what = found === undefined ? 'nothing' : JSON.stringify(found).slice(0, 60);
+    // A list or an object may be nested too deep to be printed.
+    const isNested = typeof found === 'object' && found !== null;
+    const what =
+      found === undefined
+        ? 'nothing'
+        : isNested
+          ? Array.isArray(found)
+            ? 'a list'
+            : 'an object'
+          : JSON.stringify(found).slice(0, 60);
     throw new UserError(`${this.where(row)}: expected ${expected}; found ${what}`);
   }
-}
-
-/** Whole numbers that float64 does not hold exactly are no ids: two could become one. */
-function isId(value: unknown): value is Id {
-  return typeof value === 'string' || Number.isSafeInteger(value);
 }

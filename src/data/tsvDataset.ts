@@ -1,20 +1,21 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { messageOf, UserError } from '../errors.js';
-import type { Dataset, Id, OpenDatasetOptions } from './dataset.js';
-import { Growing } from './growing.js';
-import { keyOf, openLineIndex } from './lineIndex.js';
-import { PairDataset, type PairRows } from './pairDataset.js';
+import type { Dataset, OpenDatasetOptions } from './dataset.js';
+import { idOf, keyOf } from './keyTable.js';
+import { openLineIndex } from './lineIndex.js';
+import { PairDataset } from './pairDataset.js';
+import { openPairIndex } from './pairIndex.js';
 import { TextTable } from './textTable.js';
 
 const IMAGES = '_imgs.tsv';
 const TEXTS = '_texts.jsonl';
 
-/** Whether a folder holds splits in the reference's form. */
+/** Whether a folder holds the pictures of a split as tsv: texts lie beside the other forms too. */
 export function hasTsvSplit(directory: string, split: string): boolean {
   try {
     const files = readdirSync(directory);
-    return files.includes(split + IMAGES) || files.includes(split + TEXTS);
+    return files.includes(split + IMAGES);
   } catch {
     return false;
   }
@@ -23,7 +24,8 @@ export function hasTsvSplit(directory: string, split: string): boolean {
 /**
  * Opens a split in the reference's form: `${split}_imgs.tsv`, "id TAB base64" a line, and `${split}_texts.jsonl`,
  * `{"text_id", "text", "image_ids": […]}` a line. Each image id of each text is a pair, in the file's order. Beside
- * each file an index of its lines is kept (see openLineIndex), so opening again reads the texts only.
+ * each file an index of its lines is kept (see openLineIndex), and one of the pairs (see openPairIndex): opening again
+ * reads these only.
  *
  * @throws UserError for a missing file (naming the splits that are there), and with file and line number for a line
  * that is truncated, no JSON or lacks a field, an id that occurs twice, or an image id that the tsv lacks
@@ -41,29 +43,20 @@ export async function openTsvDataset(
     throw new UserError(`${imagePath}: the file is empty; expected one image a line`);
   if (textIndex.lineCount === 0)
     throw new UserError(`${textPath}: the file is empty; expected one text a line`);
-  const rowOfImage = new Map<string, number>();
-  for (let row = 0; row < imageIndex.lineCount; row++) {
-    const id = keyOf(imageIndex, row);
-    const earlier = rowOfImage.get(id);
-    if (earlier !== undefined) {
-      throw new UserError(
-        `${imagePath}, line ${row + 1}: image ${id} occurred before, in line ${earlier + 1}`,
-      );
-    }
-    rowOfImage.set(id, row);
-  }
   const texts = new TextTable(textPath, textIndex.starts);
   try {
-    const { pairs, unpairedTextCount, numericImageIds } = joinPairs(texts, rowOfImage, imagePath);
+    const { pairs, unpairedTextCount, numericImageIds } = openPairIndex(
+      texts,
+      textIndex,
+      imageIndex,
+      imagePath,
+      warn,
+    );
     return new PairDataset({
       location: `${directory}, split ${split}`,
       imageSource: { kind: 'tsv', path: imagePath, starts: imageIndex.starts },
       imageCount: imageIndex.lineCount,
-      imageId: (row) => {
-        const key = keyOf(imageIndex, row);
-        const number = Number(key);
-        return numericImageIds && Number.isSafeInteger(number) && String(number) === key ? number : key;
-      },
+      imageId: (row) => idOf(keyOf(imageIndex, row), numericImageIds),
       texts,
       pairs,
       unpairedTextCount,
@@ -72,38 +65,6 @@ export async function openTsvDataset(
     texts.close();
     throw error;
   }
-}
-
-interface Join {
-  pairs: PairRows;
-  unpairedTextCount: number;
-  /** Whether the texts write image ids as numbers, as the reference's tools do. */
-  numericImageIds: boolean;
-}
-
-function joinPairs(texts: TextTable, rowOfImage: ReadonlyMap<string, number>, imagePath: string): Join {
-  const imageRows = new Growing((length) => new Int32Array(length));
-  const textRows = new Growing((length) => new Int32Array(length));
-  const seen = new Set<Id>();
-  let unpairedTextCount = 0;
-  let numericImageIds = true;
-  let textRow = 0;
-  for (const { textId, imageIds } of texts.readAll()) {
-    if (seen.has(textId)) throw new UserError(`${texts.where(textRow)}: text_id ${textId} occurred before`);
-    seen.add(textId);
-    if (imageIds.length === 0) unpairedTextCount++;
-    for (const id of imageIds) {
-      const imageRow = rowOfImage.get(String(id));
-      if (imageRow === undefined)
-        throw new UserError(`${texts.where(textRow)}: image ${id} is not in ${imagePath}`);
-      if (typeof id === 'string') numericImageIds = false;
-      imageRows.push(imageRow);
-      textRows.push(textRow);
-    }
-    textRow++;
-  }
-  const pairs = { imageRows: imageRows.values(), textRows: textRows.values() };
-  return { pairs, unpairedTextCount, numericImageIds };
 }
 
 function requireSplit(directory: string, split: string): void {

@@ -1,4 +1,5 @@
 import { UserError } from '../errors.js';
+import { decodeBase64 } from './base64.js';
 import type { ImageReader, StoredImage } from './dataset.js';
 import { LineReader } from './lineReader.js';
 
@@ -20,24 +21,11 @@ export class TsvImages implements ImageReader {
     const line = this.#lines.read(row);
     const tab = line.indexOf('\t');
     const name = `${this.#lines.where(row)}, image ${line.toString('utf8', 0, Math.max(tab, 0))}`;
-    const bytes = decodeBase64(line.toString('latin1', tab + 1));
-    if (tab < 1 || bytes === undefined) {
-      throw new UserError(`${name}: expected "id TAB base64", the base64 is damaged or empty`);
-    }
-    return { bytes, name };
+    if (tab < 1) throw new UserError(`${name}: expected "id TAB base64"`);
+    return { bytes: decodeBase64(line.toString('latin1', tab + 1), name), name };
   }
 
   close(): void {
     this.#lines.close();
   }
-}
-
-/** The bytes of base64 in either alphabet, with or without padding; undefined where it is damaged or empty. */
-export function decodeBase64(encoded: string): Buffer | undefined {
-  const text = encoded.trim();
-  const bytes = Buffer.from(text, 'base64');
-  // Buffer leaves out what is no base64 and says nothing: the length tells.
-  const digits = text.endsWith('==') ? text.length - 2 : text.endsWith('=') ? text.length - 1 : text.length;
-  const isWhole = digits % 4 !== 1 && bytes.length > 0 && bytes.length === Math.floor((digits * 3) / 4);
-  return isWhole ? bytes : undefined;
 }

@@ -9,7 +9,8 @@ import {
   writeSync,
 } from 'node:fs';
 import { open } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { dirname, resolve } from 'node:path';
+import { UserError } from '../errors.js';
 
 /** Writes bytes or text at the end of the open temporary file. */
 export type Append = (chunk: Uint8Array | string) => void;
@@ -79,6 +80,31 @@ export function writeDirectoryAtomic(directory: string, write: (temporary: strin
     renameSync(temporary, directory);
     syncDirectory(dirname(directory));
     rmSync(replaced, { recursive: true, force: true });
+  } catch (error) {
+    rmSync(temporary, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+/**
+ * Makes a new directory that appears with all of its content, or not at all: `write` fills a temporary sibling, whose
+ * files it flushes, which is then renamed.
+ *
+ * @throws UserError where something of that name exists
+ */
+export async function createDirectoryAtomic(
+  directory: string,
+  write: (temporary: string) => Promise<void>,
+): Promise<void> {
+  if (existsSync(directory)) throw new UserError(`${directory} exists already: name another folder`);
+  // A path that ends in a slash would have its sibling inside.
+  const temporary = `${resolve(directory)}.${process.pid}.tmp`;
+  rmSync(temporary, { recursive: true, force: true });
+  mkdirSync(temporary, { recursive: true });
+  try {
+    await write(temporary);
+    renameSync(temporary, directory);
+    syncDirectory(dirname(directory));
   } catch (error) {
     rmSync(temporary, { recursive: true, force: true });
     throw error;

@@ -1,9 +1,11 @@
 import { basename, join, resolve } from 'node:path';
 import { type CheckpointContent, writeCheckpoint } from '../checkpoint/directory.js';
 import { openCheckpoint } from '../checkpoint/open.js';
+import type { DataPart } from '../config/data.js';
 import { operationalSettings, type PretrainConfig, type StageConfig } from '../config/pretrain.js';
-import { type Dataset, openDataset } from '../data/dataset.js';
+import type { Dataset } from '../data/dataset.js';
 import { BatchLoader } from '../data/loader.js';
+import { openData, partsOf } from '../data/mixedDataset.js';
 import { createEngine } from '../engine/select.js';
 import { UserError } from '../errors.js';
 import { encodeImages } from '../eval/encode.js';
@@ -14,7 +16,7 @@ import type { Model } from '../model/model.js';
 import { Tokenizer } from '../text/tokenizer.js';
 import { logLine } from './logLine.js';
 import { type Position, RunDirectory, type StepMetrics } from './runDirectory.js';
-import { changedFactors, initializeTowers, openOrigin, requireOneStart } from './start.js';
+import { changedFactors, dataFolder, initializeTowers, openOrigin, requireOneStart } from './start.js';
 import { createTrainer, type Trainer } from './trainer.js';
 
 export interface PretrainOptions {
@@ -39,9 +41,9 @@ export async function pretrain(
   const { reporter } = options;
   const running = options.stages.filter((stage) => settingsOf(config, stage).epochs > 0);
   if (running.length === 0) throw new UserError('nothing to train: epochs is 0 in every stage');
-  const dataset = await openDataset(config.data, { split: config.split, warn: reporter.line });
-  reporter.line(`${config.data} ${config.split}: ${dataset.pairCount} pairs, ${dataset.imageCount} images`);
-  const tokenizer = Tokenizer.fromFile(config.vocabulary ?? join(config.data, 'vocab.txt'));
+  const dataset = await openData(config.data, { split: config.split, warn: reporter.line });
+  reporter.line(`${dataset.location}: ${dataset.pairCount} pairs, ${dataset.imageCount} images`);
+  const tokenizer = Tokenizer.fromFile(config.vocabulary ?? join(dataFolder(config.data), 'vocab.txt'));
   const modelConfig = loadModelConfig(config.model, { vocabSize: tokenizer.vocabularySize });
   requireFit(tokenizer, modelConfig, config.contextLength);
   requireOneStart(config);
@@ -281,9 +283,10 @@ function outcomeSettings(config: PretrainConfig): Record<string, unknown> {
   const operational = new Set<string>(operationalSettings);
   const absolute = (path: string | undefined) => (path === undefined ? undefined : resolve(path));
   const { data, vocabulary, weights, resume, init } = config;
+  const withAbsolutePath = (part: DataPart) => ({ ...part, path: resolve(part.path) });
   const outcome = {
     ...config,
-    data: resolve(data),
+    data: typeof data === 'string' ? resolve(data) : partsOf(data).map(withAbsolutePath),
     vocabulary: absolute(vocabulary),
     weights: absolute(weights),
     resume: absolute(resume),

@@ -1,12 +1,22 @@
+import { dirname } from 'node:path';
+import { isDirectory } from '../checkpoint/files.js';
 import { openCheckpoint } from '../checkpoint/open.js';
 import type { TrainingState } from '../checkpoint/trainingState.js';
+import type { DataSetting } from '../config/data.js';
 import type { PretrainConfig } from '../config/pretrain.js';
+import { partsOf } from '../data/mixedDataset.js';
 import { UserError } from '../errors.js';
 import type { Reporter } from '../io/terminal.js';
 import { initializationTable, initializeTower } from '../model/initialize.js';
 import type { Model } from '../model/model.js';
 import { isVisionParameter } from '../model/parameters.js';
 import type { Position } from './runDirectory.js';
+
+/** The folder of the first dataset, where a vocabulary is looked for. */
+export function dataFolder(data: DataSetting): string {
+  const [{ path }] = partsOf(data);
+  return isDirectory(path) ? path : dirname(path);
+}
 
 /** What a run starts from is said once. @throws UserError for two of weights, init and resume */
 export function requireOneStart({ weights, resume, init }: PretrainConfig): void {

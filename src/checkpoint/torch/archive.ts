@@ -1,7 +1,7 @@
 import { UserError } from '../../errors.js';
+import { type PickleValue, unpickle } from '../../io/pickle.js';
 import type { RangedFile } from '../../io/readFile.js';
 import { construct, parseStorageId } from './objects.js';
-import { type PickleValue, unpickle } from './pickle.js';
 import { TorchStorage } from './tensor.js';
 import { readZipDirectory } from './zip.js';
 

@@ -1,9 +1,9 @@
 import { UserError } from '../../errors.js';
+import { type PickleValue, unpickle } from '../../io/pickle.js';
 import type { RangedFile } from '../../io/readFile.js';
 import { elementBytes } from '../../io/tensor.js';
 import { MAX_PICKLE } from './archive.js';
 import { construct, parseStorageId } from './objects.js';
-import { type PickleValue, unpickle } from './pickle.js';
 import { TorchStorage } from './tensor.js';
 
 /** PROTO 2, LONG1 of ten bytes, and the first of PyTorch's magic number. */

@@ -1,7 +1,7 @@
 import { UserError } from '../../errors.js';
+import { PickleGlobal, PickleInstance, type PickleValue } from '../../io/pickle.js';
 import type { RangedFile } from '../../io/readFile.js';
 import { isCount, isShape } from '../../shape.js';
-import { PickleGlobal, PickleInstance, type PickleValue } from './pickle.js';
 import { storageDtypes, TorchStorage, TorchTensor } from './tensor.js';
 
 /** Classes of data that training scripts save beside the weights. What they hold is not looked at. */

@@ -1,10 +1,10 @@
 import { UserError } from '../../errors.js';
+import type { PickleValue } from '../../io/pickle.js';
 import { byteLengthOf, type LazyTensors, readValues } from '../../io/tensor.js';
 import { isBuffer, isVisionParameter } from '../../model/parameters.js';
 import { isCount } from '../../shape.js';
 import { isDecayed } from '../../train/adamw.js';
 import type { OptimizerState, TrainingState } from '../trainingState.js';
-import type { PickleValue } from './pickle.js';
 import { TorchTensor } from './tensor.js';
 
 type Dictionary = ReadonlyMap<PickleValue, PickleValue>;

@@ -1,11 +1,11 @@
 import { UserError } from '../../errors.js';
+import { PickleInstance, type PickleValue } from '../../io/pickle.js';
 import { RangedFile } from '../../io/readFile.js';
 import { byteLengthOf, type LazyTensor, MAX_NAME_LENGTH } from '../../io/tensor.js';
 import type { TrainingState } from '../trainingState.js';
 import { readTorchArchive } from './archive.js';
 import { isLegacyTorch, readLegacyTorch } from './legacy.js';
 import { readTrainingState } from './optimizer.js';
-import { PickleInstance, type PickleValue } from './pickle.js';
 import { TorchTensor } from './tensor.js';
 import { isZip } from './zip.js';
 

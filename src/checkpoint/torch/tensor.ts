@@ -1,8 +1,8 @@
 import { UserError } from '../../errors.js';
+import { PickleObject } from '../../io/pickle.js';
 import { allocate, type RangedFile } from '../../io/readFile.js';
 import { type Dtype, elementBytes, type LazyTensor } from '../../io/tensor.js';
 import { sizeOf } from '../../shape.js';
-import { PickleObject } from './pickle.js';
 
 /** Dtypes by the class that PyTorch names a storage of them by. */
 export const storageDtypes: Readonly<Record<string, Dtype>> = {

@@ -1,12 +1,12 @@
 import { UserError } from '../../errors.js';
 import { writeFileAtomic } from '../../io/atomic.js';
+import { PickleGlobal } from '../../io/pickle.js';
 import { byteLengthOf, elementBytes, type LazyTensor, type LazyTensors, tensorOf } from '../../io/tensor.js';
+import { Float, PersistentId, type Picklable, PickleCall, pickle } from '../../io/writePickle.js';
 import { sizeOf } from '../../shape.js';
 import type { OptimizerState, TrainingState } from '../trainingState.js';
 import { optimizerOrder } from './optimizer.js';
-import { PickleGlobal } from './pickle.js';
 import { storageDtypes } from './tensor.js';
-import { Float, PersistentId, type Picklable, PickleCall, pickle } from './writePickle.js';
 import { type NewMember, writeZip } from './writeZip.js';
 
 /** The folder that all members of the archive are in. PyTorch reads any name. */

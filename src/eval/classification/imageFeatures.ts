@@ -9,6 +9,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { ImageWorkerPool } from '../../data/imageWorkerPool.js';
+import { KeyTableBuilder } from '../../data/keyTable.js';
 import { bytesOf } from '../../io/readFile.js';
 import type { Reporter } from '../../io/terminal.js';
 import type { Model } from '../../model/model.js';
@@ -44,8 +45,10 @@ export async function encodePictures(
   // Whole batches, so that going on gives the bits of a run that was not stopped.
   const done = Math.floor(restore(partial, key, features) / width / batchSize) * batchSize;
   truncateSync(partial, key.length + done * width * 4);
+  const names = new KeyTableBuilder();
+  for (const image of images) names.add(image);
   const pool = new ImageWorkerPool(workers, {
-    source: { kind: 'files', paths: images.map((image) => join(folder, image)) },
+    source: { kind: 'files', root: folder, names: names.build() },
     resolution,
     // The reference reads class folders with torchvision's ImageFolder.
     convertFirst: true,

@@ -1,4 +1,4 @@
-import { UserError } from '../../errors.js';
+import { UserError } from '../errors.js';
 
 /** What a pickle can hold here. Dictionaries are Maps, tuples and lists arrays. */
 export type PickleValue =
@@ -60,7 +60,7 @@ export interface PickleCursor {
  * they stand for.
  *
  * @param cursor afterwards stands where the pickle has ended
- * @throws UserError where the bytes are damaged or use what no checkpoint needs
+ * @throws UserError where the bytes are damaged or use what is not read here
  */
 export function unpickle(
   bytes: Uint8Array,
@@ -134,7 +134,7 @@ export function unpickle(
   };
 
   for (;;) {
-    if (++operations > MAX_OPERATIONS) throw damaged('it has more operations than any checkpoint');
+    if (++operations > MAX_OPERATIONS) throw damaged('it has more operations than any honest one');
     const opcode = byte();
     switch (opcode) {
       case 0x80: // PROTO
@@ -277,7 +277,7 @@ export function unpickle(
         stack.push(handlers.load(pop()));
         break;
       default:
-        throw damaged(`opcode 0x${opcode.toString(16)} is not one that checkpoints use`);
+        throw damaged(`opcode 0x${opcode.toString(16)} is not one that is read here`);
     }
   }
 }
