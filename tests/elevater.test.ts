@@ -6,7 +6,9 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
+  symlinkSync,
   truncateSync,
   writeFileSync,
 } from 'node:fs';
@@ -57,6 +59,9 @@ for (const [name, files] of Object.entries(golden.layout)) {
 write(join(toy, 'label_cn.txt'), `${golden.labels.join('\r\n')}\r\n`);
 write(join(toy, 'index.json'), JSON.stringify(golden.index));
 write(join(toy, 'test', '0', 'notes.txt'), 'no picture');
+// Data are often links, which torchvision follows.
+renameSync(join(toy, 'test', '1'), join(folder, 'elsewhere'));
+symlinkSync(join(folder, 'elsewhere'), join(toy, 'test', '1'));
 const pieces = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', ...golden.vocabulary];
 const unused = Array.from({ length: 300 - pieces.length }, (_, i) => `[unused${i}]`);
 write(vocabulary, [...pieces, ...unused].join('\n'));
@@ -68,7 +73,7 @@ function refuses(open: () => unknown, message: RegExp): void {
 
 /** A copy of the toy dataset, to be spoilt. */
 function copyOfToy(name: string): string {
-  cpSync(toy, join(data, name), { recursive: true });
+  cpSync(toy, join(data, name), { recursive: true, dereference: true });
   return join(data, name);
 }
 
@@ -304,6 +309,7 @@ test('a labels file gives the classes, several a picture too', () => {
   refused('{"image": "test/2/rocket.jpg", "label": "狗"}\n', /line 1: '狗' is none of the 3 classes/);
   refused('{"image": "test/2/rocket.jpg", "label": 3}\n', /'3' is none of the 3 classes/);
   refused('{"image": "test/2/none.jpg", "label": 1}\n', /picture test\/2\/none\.jpg is not in/);
+  refused('{"image": "../toy/label_cn.txt", "label": 1}\n', /expected a path inside of the folder/);
   refused('{"image": "a.jpg"}\n', /line 1: expected \{"image"/);
   refused('{"image": "test/2/rocket.jpg", "label": 1}\n'.repeat(2), /line 2: picture .* occurred before/);
 });

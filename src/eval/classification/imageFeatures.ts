@@ -7,7 +7,7 @@ import {
   truncateSync,
   writeFileSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { join, parse, relative, resolve } from 'node:path';
 import { ImageWorkerPool } from '../../data/imageWorkerPool.js';
 import { KeyTableBuilder } from '../../data/keyTable.js';
 import { bytesOf } from '../../io/readFile.js';
@@ -46,9 +46,11 @@ export async function encodePictures(
   const done = Math.floor(restore(partial, key, features) / width / batchSize) * batchSize;
   truncateSync(partial, key.length + done * width * 4);
   const names = new KeyTableBuilder();
-  for (const image of images) names.add(image);
+  // Class folders may be links to anywhere; a labels file was held to its folder when it was read.
+  const { root } = parse(resolve(folder));
+  for (const image of images) names.add(relative(root, resolve(folder, image)));
   const pool = new ImageWorkerPool(workers, {
-    source: { kind: 'files', root: folder, names: names.build() },
+    source: { kind: 'files', root, names: names.build() },
     resolution,
     // The reference reads class folders with torchvision's ImageFolder.
     convertFirst: true,

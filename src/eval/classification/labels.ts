@@ -1,5 +1,6 @@
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
+import { resolveInside } from '../../data/insidePath.js';
 import { UserError } from '../../errors.js';
 import { readCsv } from '../../io/csv.js';
 import { readJsonLines } from '../../io/jsonl.js';
@@ -26,7 +27,7 @@ const SEPARATOR = '|';
  * @param folder that the pictures' names are relative to
  * @param classNames by default the labels that occur, in order of their code points
  * @throws UserError naming file and line for a field that is missing, a label that is no class, a picture that is
- * missing or occurs twice
+ * missing, outside of the folder, or occurs twice
  */
 export function readLabels(
   path: string,
@@ -50,6 +51,7 @@ export function readLabels(
     if (!statSync(join(folder, image), { throwIfNoEntry: false })?.isFile()) {
       throw new UserError(`${where}: picture ${image} is not in ${folder}`);
     }
+    resolveInside(folder, image);
     const ids = labels.map((label) => {
       const id = numberOf(label);
       if (id !== undefined) return id;
