@@ -150,6 +150,7 @@ ${table(
   confusions.map(({ actual, predicted, count }) => ({
     cells: [classNames[actual], classNames[predicted], count],
   })),
+  { text: true },
 )}`
 }
 ${
