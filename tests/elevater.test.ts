@@ -23,11 +23,12 @@ import { encodePictures } from '../src/eval/classification/imageFeatures.js';
 import { fillPrompts, loadPrompts } from '../src/eval/classification/prompts.js';
 import { publishedResult, recognizeModel } from '../src/eval/classification/published.js';
 import { packageRoot } from '../src/io/packageRoot.js';
+import { readSafetensors } from '../src/io/safetensors.js';
 import type { Reporter } from '../src/io/terminal.js';
 import { loadModelConfig } from '../src/model/config.js';
 import { createModel } from '../src/model/load.js';
 import { runCli } from './runCli.js';
-import { fixture, onnx, readJson, temporaryDirectory } from './support.js';
+import { fixture, maxDifference, onnx, readJson, temporaryDirectory } from './support.js';
 
 // What the reference's zeroshot_evaluation.py gives for the model of golden/vit and these pictures.
 const golden = readJson<{
@@ -199,6 +200,9 @@ test('the golden model and dataset of the reference', {
   ]);
   assert.equal(code, 0, stderr);
   assert.equal(readJson<{ toy: { top1: number } }>(join(out, 'scores.json')).toy.top1, 1 / 3);
+  const expected = readSafetensors(join(shared, 'expected.safetensors')).get('probabilities')!.data;
+  const { predictions } = readJson<{ predictions: number[][][] }>(join(out, 'toy.json'));
+  assert.ok(maxDifference(predictions.flat(2), Array.from(expected, Number)) < 1e-5);
 });
 
 test('every dataset has its prompts, and every prompt a place for the name', () => {
