@@ -171,7 +171,13 @@ test('every style finds its emoji; every emoji has a caption of its own and no s
 });
 
 test('emoji that look the same share an image', async () => {
-  const emoji: Emoji[] = [1, 2, 3, 4].map((order) => ({ order, codePoints: '', label: '', tags: [] }));
+  const emoji: Emoji[] = [1, 2, 3, 4].map((order) => ({
+    order,
+    codePoints: '',
+    label: '',
+    tags: [],
+    group: 0,
+  }));
   const style: StylePictures = {
     style: 'noto',
     draws: ({ order }) => order !== 2,

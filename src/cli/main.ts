@@ -2,9 +2,11 @@ import { Command } from 'commander';
 import { messageOf, UserError } from '../errors.js';
 import { closeBars } from '../io/terminal.js';
 import { version } from '../io/version.js';
+import { classifyCommand } from './classify.js';
 import { convertCommand } from './convert.js';
 import { dataCommand } from './data.js';
 import { downloadCommand } from './download.js';
+import { evalElevaterCommand } from './evalElevater.js';
 import { evalRetrievalCommand } from './evalRetrieval.js';
 import { interpolateCommand } from './interpolate.js';
 import { pretrainCommand } from './pretrain.js';
@@ -21,6 +23,8 @@ export async function main(argv: readonly string[]): Promise<void> {
     .addCommand(quickstartCommand())
     .addCommand(pretrainCommand())
     .addCommand(evalRetrievalCommand())
+    .addCommand(evalElevaterCommand())
+    .addCommand(classifyCommand())
     .addCommand(downloadCommand())
     .addCommand(convertCommand())
     .addCommand(interpolateCommand())

@@ -4,7 +4,7 @@ import sharp from 'sharp';
 import { messageOf, UserError } from '../errors.js';
 import { augmentImage } from '../image/augment/augment.js';
 import { decodeImage } from '../image/decode.js';
-import { normalizePixels, resizeToRgb } from '../image/preprocess.js';
+import { convertToRgb, normalizePixels, resizeToRgb } from '../image/preprocess.js';
 import { Random } from '../random.js';
 import type { ImageSource } from './dataset.js';
 import { collectGarbage } from './garbage.js';
@@ -15,6 +15,8 @@ export interface WorkerSettings {
   source: ImageSource;
   /** of the pixels */
   resolution: number;
+  /** RGB before resizing; see convertToRgb */
+  convertFirst?: boolean;
 }
 
 /** Keys of each picture's random stream, where pictures are augmented (see Random); `pairs` go with the rows. */
@@ -46,7 +48,7 @@ export interface Loaded {
 
 export type JobResult = ({ job: number } & Loaded) | { job: number; error: string };
 
-const { source, resolution } = workerData as WorkerSettings;
+const { source, resolution, convertFirst } = workerData as WorkerSettings;
 const images = openImages(source);
 const values = 3 * resolution ** 2;
 
@@ -75,7 +77,7 @@ async function run({ job, task, rows, augmentation }: Job): Promise<void> {
         const key = augmentation && ['augment', augmentation.epoch, augmentation.pairs[place]];
         const resized = key
           ? augmentImage(image, resolution, new Random(augmentation.seed, ...key))
-          : resizeToRgb(image, resolution);
+          : resizeToRgb(convertFirst ? convertToRgb(image) : image, resolution);
         normalizePixels(resized, pixels, place * values);
       } catch (error) {
         if (!(error instanceof UserError)) throw error;

@@ -77,6 +77,14 @@ function readWhole(path: string): Uint8Array {
   return file.read(0, file.size);
 }
 
+/**
+ * Converts to RGB before resizing, as torchvision's ImageFolder loads pictures: for results that are compared with those
+ * of class folders. It matters for pictures with a palette, an alpha channel or inks.
+ */
+export function convertToRgb(image: DecodedImage): DecodedImage {
+  return { ...toRgb(image, image.mode), mode: 'RGB', resampling: 'bicubic' };
+}
+
 function toRgb(image: Image, mode: DecodedImage['mode']): Image {
   if (mode === 'RGB') return image;
   const { width, height, data } = image;
