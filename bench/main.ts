@@ -1,12 +1,13 @@
 import { parseArgs } from 'node:util';
 import { writeFileAtomic } from '../src/io/atomic.js';
 import { measureDataWait } from './dataWait.js';
+import { benchImages } from './images.js';
 import { type Measurement, measure } from './measure.js';
 
 /**
  * Samples per second of a training step (forward, backward, AdamW) and of each tower's inference, as a table and as
- * JSON. With `data-wait`: how much of a training step is waiting for data. See bench/README.md, which also compares
- * with PyTorch.
+ * JSON. With `data-wait`: how much of a training step is waiting for data; with `images`: pictures per second of
+ * decoding and resizing. See bench/README.md, which also compares with PyTorch.
  */
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -19,6 +20,9 @@ const { values, positionals } = parseArgs({
     provider: { type: 'string', default: 'cpu' },
     workers: { type: 'string', default: '2' },
     json: { type: 'string' },
+    python: { type: 'string', default: process.env.CN_CLIP_PYTHON ?? 'python3' },
+    core: { type: 'string', default: '0' },
+    rounds: { type: 'string', default: '3' },
   },
 });
 const workload = {
@@ -30,7 +34,8 @@ const workload = {
 };
 if (positionals[0] === undefined) await speed();
 else if (positionals[0] === 'data-wait') await dataWait();
-else throw new Error(`no benchmark "${positionals[0]}": give data-wait, or none`);
+else if (positionals[0] === 'images') await benchImages(values.python, values.core, Number(values.rounds));
+else throw new Error(`no benchmark "${positionals[0]}": give data-wait, images, or none`);
 
 async function speed(): Promise<void> {
   const results: Measurement[] = [];

@@ -16,13 +16,13 @@ export {
 } from './data/dataset.js';
 export { UserError } from './errors.js';
 export { type DownloadOptions, downloadModel } from './hub/download.js';
-export { preprocessImage } from './image/preprocess.js';
+export { preprocessImage, resizeImage } from './image/preprocess.js';
 export { type LazyTensor, type LazyTensors, readValues } from './io/tensor.js';
 export { loadModelConfig, type ModelConfig } from './model/config.js';
 export { type LoadOptions, loadModel } from './model/load.js';
 export type { LoraOptions } from './model/lora.js';
 export { Model } from './model/model.js';
-export { Tokenizer } from './text/tokenizer.js';
+export { loadTokenizer, prepareText, Tokenizer } from './text/tokenizer.js';
 export {
   createTrainer,
   type StepResult,

@@ -15,7 +15,7 @@ import { Random } from './random.js';
 import { type PretrainReport, writePretrainReport } from './report/pretrainReport.js';
 import { settingRows } from './report/settings.js';
 import { sizeOf } from './shape.js';
-import { Tokenizer } from './text/tokenizer.js';
+import { loadTokenizer } from './text/tokenizer.js';
 import { pretrain } from './train/pretrain.js';
 import { RunDirectory } from './train/runDirectory.js';
 
@@ -51,7 +51,7 @@ export async function quickstart(
   });
   const dataset = await openDataset(data, { split: 'test', warn: reporter.line });
   try {
-    const tokenizer = Tokenizer.fromFile(directory);
+    const tokenizer = await loadTokenizer(directory);
     const { contextLength, workers } = config;
     const options = { contextLength, workers, batchSize: 64 };
     const evaluation = await evaluateSplit(model, dataset, tokenizer, options, reporter);

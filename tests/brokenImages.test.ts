@@ -69,9 +69,7 @@ test('pairs of broken pictures are replaced by the next of the order, and batche
     replaced += replacedPairs;
     for (const [i, row] of imageRows.entries()) {
       assert.equal(row, dataset.pairImageRows[pairs[i]]);
-      const alone = new Float32Array(768);
-      const { bytes, name } = await dataset.image(row);
-      await preprocessImage(bytes, 16, alone, 0, name);
+      const alone = await preprocessImage(Buffer.from((await dataset.image(row)).bytes), 16);
       assert.deepEqual(pixels!.subarray(i * 768, (i + 1) * 768), alone);
     }
   }

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { isDeepStrictEqual } from 'node:util';
 import { type Dataset, openDataset } from '../src/data/dataset.js';
 import { ImageWorkerPool } from '../src/data/imageWorkerPool.js';
 import { type Batch, BatchLoader, type LoaderOptions } from '../src/data/loader.js';
@@ -54,6 +55,7 @@ async function withLoader<T>(
     shuffle: true,
     workers: 1,
     readAhead: 2,
+    augment: false,
     pixels: true,
     ...options,
   });
@@ -73,9 +75,7 @@ async function collect<T>(generator: AsyncGenerator<T>): Promise<T[]> {
 const contentOf = ({ waitSeconds: _, ...content }: Batch) => content;
 
 async function pixelsOf(dataset: Dataset, row: number, resolution: number): Promise<Float32Array> {
-  const pixels = new Float32Array(3 * resolution ** 2);
-  await preprocessImage((await dataset.image(row)).bytes, resolution, pixels, 0, `row ${row}`);
-  return pixels;
+  return preprocessImage((await dataset.image(row)).bytes, resolution);
 }
 
 test('a batch holds the pairs of its place in the epoch, their texts and pixels', async () => {
@@ -226,6 +226,39 @@ test('a pool that fails or is closed rejects what is under way and what follows'
   await assert.rejects(closed.load(rows), /were closed/);
 });
 
+test('augmented pictures depend on seed, epoch and pair alone', async () => {
+  const pixelsOfPairs = (options: Partial<LoaderOptions>, epoch: number, startBatch = 0) =>
+    withLoader({ augment: true, ...options }, async (loader) => {
+      const given = new Map<number, Float32Array>();
+      for (const { n, pairs, pixels } of await collect(loader.batches(epoch, startBatch)))
+        for (let i = 0; i < n; i++) given.set(pairs[i], pixels!.slice(i * 768, i * 768 + 768));
+      return given;
+    });
+  const whole = await pixelsOfPairs({}, 1);
+  assert.equal(whole.size, valid.pairCount);
+  // Another order, other batches, other workers.
+  const other = { workers: 3, batchSize: 7, shuffle: false };
+  for (const [pair, pixels] of await pixelsOfPairs(other, 1)) assert.deepEqual(pixels, whole.get(pair));
+  const rest = await pixelsOfPairs({}, 1, 1);
+  assert.ok(rest.size < whole.size);
+  for (const [pair, pixels] of rest) assert.deepEqual(pixels, whole.get(pair));
+  for (const [options, epoch] of [
+    [{}, 2],
+    [{ seed: 6 }, 1],
+    [{ augment: false }, 1],
+  ] as const) {
+    // Small and plain pictures can come out the same.
+    const others = [...(await pixelsOfPairs(options, epoch))];
+    const same = others.filter(([pair, pixels]) => isDeepStrictEqual(pixels, whole.get(pair)));
+    assert.ok(same.length < others.length / 2, `${same.length} of ${others.length}`);
+  }
+  await withLoader({ augment: true }, async (loader) => {
+    for (const { n, imageRows, pixels } of await collect(loader.images()))
+      for (let i = 0; i < n; i++)
+        assert.deepEqual(pixels.slice(i * 768, i * 768 + 768), await pixelsOf(valid, imageRows[i], 16));
+  });
+});
+
 test('neither idle workers nor an abandoned epoch keep the process alive', async () => {
   const program = `
     const { openDataset } = await import(${JSON.stringify(new URL('../src/data/dataset.js', import.meta.url).href)});
@@ -233,7 +266,7 @@ test('neither idle workers nor an abandoned epoch keep the process alive', async
     const dataset = await openDataset(${JSON.stringify(directory)}, { split: 'train' });
     const tokenizer = { encodeBatch: (texts, length) => ({ ids: new Int32Array(0), n: texts.length, length, cut: 0 }) };
     const loader = new BatchLoader({ dataset, tokenizer, resolution: 16, contextLength: 8, batchSize: 8, seed: 0,
-      shuffle: true, workers: 2, readAhead: 2, pixels: true });
+      shuffle: true, workers: 2, readAhead: 2, augment: false, pixels: true });
     let count = 0;
     for await (const batch of loader.batches(0)) if (++count === 3) break;
     console.log('took', count);`;

@@ -7,6 +7,7 @@ import { castFloats, isHalf, type LazyTensors } from '../io/tensor.js';
 import { isResNet, type ModelConfig, requireVocabularyFit } from '../model/config.js';
 import { namedConfig, requireParameters } from '../model/load.js';
 import { Tokenizer } from '../text/tokenizer.js';
+import { readVocabularyFile } from '../text/vocabularyFile.js';
 import { checkpointFiles, writeCheckpoint } from './directory.js';
 import { toHuggingFace } from './huggingface.js';
 import { preprocessorConfig, toHuggingFaceConfig, tokenizerConfig } from './huggingfaceConfig.js';
@@ -78,7 +79,8 @@ export function convertCheckpoint(from: string, out: string, options: ConvertOpt
 
 /** @throws UserError for a vocabulary that the model's embeddings are too few for */
 export function readVocabulary(path: string, config: ModelConfig): readonly string[] {
-  const { vocabulary } = Tokenizer.fromFile(path);
+  const { file, vocabulary: pieces } = readVocabularyFile(path);
+  const { vocabulary } = new Tokenizer(pieces, file);
   requireVocabularyFit(vocabulary.length, config, path);
   return vocabulary;
 }

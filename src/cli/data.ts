@@ -7,9 +7,10 @@ import { buildEmojiDataset, defaultTestStyle, emojiStyles } from '../data/emoji.
 import { UserError } from '../errors.js';
 import { writeText } from '../io/atomic.js';
 import { createReporter, progress } from '../io/terminal.js';
-import { prepareCaption } from '../text/tokenizer.js';
+import { prepareText } from '../text/tokenizer.js';
 import { buildVocabulary } from '../text/vocabulary.js';
 import { dataConvertCommand } from './dataConvert.js';
+import { dataPreviewCommand } from './dataPreview.js';
 import { validateCommand } from './validate.js';
 
 const emojiSchema = z.strictObject({
@@ -19,7 +20,7 @@ const emojiSchema = z.strictObject({
 });
 
 const vocabularySchema = z.strictObject({
-  data: z.string().describe('folder with SPLIT_imgs.tsv and SPLIT_texts.jsonl'),
+  data: z.string().describe('dataset: folder, file, or pattern such as shard-{000..099}.tar'),
   split: z.string().default('train').describe('split whose texts are read'),
   out: z.string().describe('vocab.txt to write'),
   maxSize: z.number().int().min(6).default(21128).describe('word pieces at most'),
@@ -54,9 +55,10 @@ export function dataCommand(): Command {
     .addCommand(emoji)
     .addCommand(vocabulary)
     .addCommand(dataConvertCommand())
+    .addCommand(dataPreviewCommand())
     .addCommand(validateCommand());
 }
 
 function* captions(texts: Iterable<{ text: string }>): Generator<string> {
-  for (const { text } of texts) yield prepareCaption(text);
+  for (const { text } of texts) yield prepareText(text);
 }

@@ -4,7 +4,7 @@ import { Command } from 'commander';
 import { vocabularyOf } from '../checkpoint/open.js';
 import { type EvalRetrievalConfig, evalRetrievalSchema } from '../config/evalRetrieval.js';
 import { addSettings, resolveSettings } from '../config/options.js';
-import { openDataset } from '../data/dataset.js';
+import { openData } from '../data/mixedDataset.js';
 import { UserError } from '../errors.js';
 import {
   readFeatures,
@@ -18,7 +18,7 @@ import { evaluateSplit } from '../eval/split.js';
 import { createReporter, type Reporter } from '../io/terminal.js';
 import { requireFit } from '../model/config.js';
 import { loadModel } from '../model/load.js';
-import { Tokenizer } from '../text/tokenizer.js';
+import { loadTokenizer } from '../text/tokenizer.js';
 
 export interface RetrievalResult {
   textToImage: DirectionResult;
@@ -67,8 +67,8 @@ async function fromModel(config: EvalRetrievalConfig, reporter: Reporter): Promi
   if (weights === undefined || data === undefined) {
     throw new UserError('give --model and --data, or --image-features, --text-features and --texts');
   }
-  const tokenizer = Tokenizer.fromFile(vocabulary ?? vocabularyOf(weights));
-  const dataset = await openDataset(data, { split: config.split, warn: reporter.line });
+  const tokenizer = await loadTokenizer(vocabulary ?? vocabularyOf(weights));
+  const dataset = await openData(data, { split: config.split, warn: reporter.line });
   const model = await loadModel(weights, {
     config: config.modelConfig,
     engine,

@@ -2,9 +2,11 @@ import { Command } from 'commander';
 import { messageOf, UserError } from '../errors.js';
 import { closeBars } from '../io/terminal.js';
 import { version } from '../io/version.js';
+import { classifyCommand } from './classify.js';
 import { convertCommand } from './convert.js';
 import { dataCommand } from './data.js';
 import { downloadCommand } from './download.js';
+import { evalElevaterCommand } from './evalElevater.js';
 import { evalRetrievalCommand } from './evalRetrieval.js';
 import { finetuneCommand } from './finetune.js';
 import { interpolateCommand } from './interpolate.js';
@@ -25,6 +27,8 @@ export async function main(argv: readonly string[]): Promise<void> {
     .addCommand(finetuneCommand())
     .addCommand(trainReportCommand())
     .addCommand(evalRetrievalCommand())
+    .addCommand(evalElevaterCommand())
+    .addCommand(classifyCommand())
     .addCommand(downloadCommand())
     .addCommand(convertCommand())
     .addCommand(interpolateCommand())

@@ -7,7 +7,7 @@ import { type ProblemKind, problemKinds } from '../data/problems.js';
 import { type DatasetReport, validateDataset } from '../data/validateDataset.js';
 import { writeText } from '../io/atomic.js';
 import { createReporter } from '../io/terminal.js';
-import { Tokenizer } from '../text/tokenizer.js';
+import { loadTokenizer } from '../text/tokenizer.js';
 
 type SplitReport = DatasetReport['splits'][number];
 
@@ -22,7 +22,7 @@ export function validateCommand(): Command {
     const beside = join(path, 'vocab.txt');
     const file = vocabulary ?? (existsSync(beside) ? beside : undefined);
     if (file === undefined) reporter.line(`tokens are not counted: there is no ${beside}, give --vocabulary`);
-    const tokenizer = file === undefined ? undefined : Tokenizer.fromFile(file);
+    const tokenizer = file === undefined ? undefined : await loadTokenizer(file);
     let current: string | undefined;
     const onProgress = (split: string, done: number, total: number) => {
       if (current !== split) {

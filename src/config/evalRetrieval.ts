@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { engineNames, providerNames } from '../engine/select.js';
+import { dataHelp, dataSchema } from './data.js';
 
 /** Everything that `cn-clip eval-retrieval` is told. */
 export const evalRetrievalSchema = z.strictObject({
@@ -11,7 +12,7 @@ export const evalRetrievalSchema = z.strictObject({
     ),
   modelConfig: z.string().optional().describe("model config; by default the checkpoint's own"),
   vocabulary: z.string().optional().describe("vocab.txt or tokenizer.json; by default the checkpoint's own"),
-  data: z.string().optional().describe('folder with SPLIT_imgs.tsv and SPLIT_texts.jsonl'),
+  data: dataSchema.optional().describe(dataHelp),
   split: z.string().default('test').describe('split to evaluate'),
   imageFeatures: z.string().optional().describe('image features (jsonl) in place of a model and images'),
   textFeatures: z.string().optional().describe('text features (jsonl) in place of a model and texts'),

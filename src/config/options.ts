@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { isMap, LineCounter, parseDocument } from 'yaml';
 import { z } from 'zod';
 import { messageOf, UserError } from '../errors.js';
-import { complaint, pathOf } from './explain.js';
+import { complaint, issuesOf, pathOf } from './explain.js';
 
 /** One setting of a schema: where it stands in the YAML file, and so what its flag is called. */
 interface Setting {
@@ -48,7 +48,7 @@ export function resolveSettings<S extends z.ZodObject>(
   }
   const result = schema.safeParse(values);
   if (result.success) return result.data;
-  const complaints = result.error.issues.map((issue) => {
+  const complaints = issuesOf(result.error).map((issue) => {
     const path = pathOf(issue);
     const name = path.join('.');
     const flag = `--${path.map(kebab).join('.')}`;

@@ -3,6 +3,7 @@ import { engineNames, providerNames } from '../engine/select.js';
 import { loraTargets } from '../model/lora.js';
 import { bestMetrics } from '../train/bestMetric.js';
 import { scheduleNames } from '../train/schedule.js';
+import { dataHelp, dataSchema } from './data.js';
 
 const count = z.number().int().positive();
 
@@ -85,11 +86,15 @@ export const stageShape = {
       heads: z.boolean().default(false).describe('train the projections and logit_scale, too'),
     })
     .prefault({}),
+  augment: z
+    .boolean()
+    .default(false)
+    .describe('random crops, mirroring and AutoAugment on pictures, anew in each epoch'),
 };
 
 /** What every run is told: its data, where it goes, and how it proceeds. */
 export const runShape = {
-  data: z.string().describe('folder with SPLIT_imgs.tsv and SPLIT_texts.jsonl'),
+  data: dataSchema.describe(dataHelp),
   split: z.string().default('train').describe('split to train on'),
   output: z.string().describe('folder of the run: checkpoints, logs, the finished model'),
   resume: z
@@ -134,7 +139,7 @@ export const runShape = {
 
 /** Validation during training. */
 export const validationShape = {
-  validData: z.string().optional().describe('dataset to validate on; by default the one trained on'),
+  validData: dataSchema.optional().describe('dataset to validate on; by default the one trained on'),
   validSplit: z.string().default('valid').describe('split to validate on; none for no validation'),
   validBatchSize: z
     .number()

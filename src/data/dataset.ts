@@ -1,7 +1,12 @@
 import { UserError } from '../errors.js';
+import { hasFolderSplit, openFolderDataset } from './folderDataset.js';
 import type { KeyTable } from './keyTable.js';
 import { hasLmdbSplit, openLmdbDataset } from './lmdbDataset.js';
+import { hasParquetSplit, openParquetDataset } from './parquetDataset.js';
+import type { WeightedPart } from './sampler.js';
+import { ShardDataset } from './shardDataset.js';
 import { hasTsvSplit, openTsvDataset } from './tsvDataset.js';
+import { hasWebDatasetSplit, openWebDataset } from './webDataset.js';
 
 /** An id as the annotation holds it; predictions are written in the same form. */
 export type Id = number | string;
@@ -42,7 +47,18 @@ export interface StoredImage {
  */
 export type ImageSource =
   | { kind: 'tsv'; path: string; starts: Float64Array }
-  | { kind: 'lmdb'; path: string; positions: Float64Array; lengths: Uint32Array; ids: KeyTable };
+  | { kind: 'lmdb'; path: string; positions: Float64Array; lengths: Uint32Array; ids: KeyTable }
+  | { kind: 'files'; root: string; names: KeyTable }
+  | {
+      kind: 'tar';
+      paths: string[];
+      rowStarts: Int32Array;
+      offsets: Float64Array;
+      sizes: Float64Array;
+      keys: KeyTable;
+    }
+  | { kind: 'parquet'; paths: string[]; rowStarts: Int32Array; column: string }
+  | { kind: 'mixed'; parts: ImageSource[]; rowStarts: Int32Array };
 
 /** Reads encoded pictures by their row. Each thread opens its own. */
 export interface ImageReader {
@@ -76,6 +92,10 @@ export interface Dataset {
    * (shards of a tar, row groups of Parquet); undefined where any order is as fast.
    */
   readonly groups?: Int32Array;
+  /** pairs among which the next is drawn where there are groups; see datasetOrder */
+  readonly shuffleBuffer?: number;
+  /** of a mixture: what each part has, and how much of it an epoch visits */
+  readonly parts?: readonly WeightedPart[];
   /** The pair at a position in [0, pairCount), without its picture. */
   caption(position: number): Caption;
   /** The pair at a position in [0, pairCount). */
@@ -94,12 +114,18 @@ export interface OpenDatasetOptions {
   split: string;
   /** by default told from the files that are there */
   source: DatasetSource | undefined;
+  /** what captions and pictures are called in tables, Parquet files and JSON members, if not by a usual name */
+  columns: { image?: string; text?: string };
+  /** pairs among which the next is drawn, where a source is read shard by shard; 1000 by default */
+  shuffleBuffer: number | undefined;
+  /** for one of several processes: of `count` parts of the dataset the one at `index` alone, counted from 0 */
+  shard: { index: number; count: number } | undefined;
   /** told what one should know, such as an index that can't be kept; console.warn by default */
   warn: (message: string) => void;
 }
 
 /** How a dataset can be stored. Where several fit, the first is taken. */
-export const datasetSources = ['tsv', 'lmdb'] as const;
+export const datasetSources = ['tsv', 'lmdb', 'webdataset', 'parquet', 'folder'] as const;
 export type DatasetSource = (typeof datasetSources)[number];
 
 interface SourceForm {
@@ -111,6 +137,9 @@ interface SourceForm {
 const forms: Record<DatasetSource, SourceForm> = {
   tsv: { isAt: hasTsvSplit, open: openTsvDataset },
   lmdb: { isAt: hasLmdbSplit, open: openLmdbDataset },
+  webdataset: { isAt: hasWebDatasetSplit, open: openWebDataset },
+  parquet: { isAt: hasParquetSplit, open: openParquetDataset },
+  folder: { isAt: hasFolderSplit, open: openFolderDataset },
 };
 
 /**
@@ -120,14 +149,23 @@ const forms: Record<DatasetSource, SourceForm> = {
  */
 export async function openDataset(
   path: string,
-  { split = 'train', source, warn = console.warn }: Partial<OpenDatasetOptions> = {},
+  {
+    split = 'train',
+    source,
+    columns = {},
+    shuffleBuffer,
+    shard,
+    warn = console.warn,
+  }: Partial<OpenDatasetOptions> = {},
 ): Promise<Dataset> {
   if (!/^[^/\\\0]+$/.test(split)) {
     throw new UserError(`split "${split}": expected the name of a split, like "train", not a path`);
   }
+  const options = { split, source, columns, shuffleBuffer, shard, warn };
   // Where nothing is found, the message of tsv says what is missing.
   const form = forms[source ?? findSource(path, split) ?? 'tsv'];
-  return form.open(path, { split, source, warn });
+  const dataset = await form.open(path, options);
+  return shard === undefined ? dataset : new ShardDataset(dataset, shard);
 }
 
 /** How a split seems to be stored, told from the files that are there; undefined where nothing is found. */

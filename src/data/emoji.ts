@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { UserError } from '../errors.js';
 import { writeDirectoryAtomic, writeFileAtomic } from '../io/atomic.js';
-import { prepareCaption } from '../text/tokenizer.js';
+import { prepareText } from '../text/tokenizer.js';
 import { buildVocabulary } from '../text/vocabulary.js';
 import {
   checkEmojiPackages,
@@ -113,7 +113,7 @@ export async function buildEmojiDataset(
     tested.map((one) => ({ text_id: one.order * 10, text: one.label, image_ids: [test.idOf.get(one)!] })),
   );
   const vocabulary = buildVocabulary(
-    trainTexts.map(({ text }) => prepareCaption(text)),
+    trainTexts.map(({ text }) => prepareText(text)),
     { maxSize: maxVocabularySize, minFrequency: 2 },
   );
 
@@ -158,7 +158,7 @@ function captionsOf({ label, tags }: Emoji): string[] {
 export function mergeTexts(texts: Iterable<CaptionLine>): CaptionLine[] {
   const merged = new Map<string, CaptionLine>();
   for (const line of texts) {
-    const key = prepareCaption(line.text);
+    const key = prepareText(line.text);
     const first = merged.get(key) ?? { ...line, image_ids: [] };
     first.image_ids = [...new Set([...first.image_ids, ...line.image_ids])];
     merged.set(key, first);

@@ -16,7 +16,32 @@ export interface Emoji {
   label: string;
   /** further words for it, without the label */
   tags: string[];
+  /** number of its group in emojiGroups; -1 for components, such as hair */
+  group: number;
 }
+
+/** Unicode's groups by the numbers that emojibase gives them, without that of components, which no style draws alone. */
+const groupNumbers = [0, 1, 3, 4, 5, 6, 7, 8, 9];
+/** Of group 3, "animals and nature", those from here on are plants. */
+const nature = 3;
+const firstPlants = 40;
+
+/**
+ * Chinese names of ten groups of emoji: Unicode's, with plants apart from animals. They are the words that tags of the
+ * group use, so that a model that learnt from Emoji-CN's captions knows them.
+ */
+export const emojiGroups: readonly string[] = [
+  '脸',
+  '男人和女人',
+  '动物',
+  '食物',
+  '建筑和旅行',
+  '运动和庆祝',
+  '工具和物品',
+  '符号和按键',
+  '旗',
+  '花和植物',
+];
 
 /** Where something was taken from, as its package states it. */
 export interface Source {
@@ -54,15 +79,24 @@ export function checkEmojiPackages(): void {
  * and what is no emoji by itself (regional indicators) are left out.
  */
 export function readEmoji(): { emoji: Emoji[]; source: Source } {
-  type Entry = { label: string; hexcode: string; tags?: string[]; order?: number; group?: number };
+  type Entry = {
+    label: string;
+    hexcode: string;
+    tags?: string[];
+    order?: number;
+    group?: number;
+    subgroup?: number;
+  };
   const emoji = readJson<Entry[]>(`${captionPackage}/zh/data.json`)
-    .filter((entry): entry is Entry & { order: number } => entry.group !== undefined)
+    .filter((entry): entry is Required<Entry> => entry.group !== undefined)
     .sort((a, b) => a.order - b.order)
-    .map(({ order, hexcode, label, tags = [] }) => ({
+    .map(({ order, hexcode, label, tags = [], group, subgroup }) => ({
       order,
       codePoints: withoutVariationSelectors(hexcode.toLowerCase()),
       label,
       tags: tags.filter((tag) => tag !== label),
+      group:
+        group === nature && subgroup >= firstPlants ? emojiGroups.length - 1 : groupNumbers.indexOf(group),
     }));
   const { version, author, license } = readJson<Record<string, string>>(`${captionPackage}/package.json`);
   const source = {

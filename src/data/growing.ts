@@ -14,12 +14,14 @@ export class Growing<A extends NumberArray> {
   }
 
   push(value: number): void {
-    if (this.#length === this.#array.length) {
-      const grown = this.create(this.#length * 2);
-      grown.set(this.#array);
-      this.#array = grown;
-    }
+    this.#reserve(1);
     this.#array[this.#length++] = value;
+  }
+
+  append(values: ArrayLike<number>): void {
+    this.#reserve(values.length);
+    this.#array.set(values, this.#length);
+    this.#length += values.length;
   }
 
   at(index: number): number {
@@ -29,6 +31,14 @@ export class Growing<A extends NumberArray> {
   /** The values collected, in an array of their size. */
   values(): A {
     return this.#array.slice(0, this.#length) as A;
+  }
+
+  #reserve(count: number): void {
+    const needed = this.#length + count;
+    if (needed <= this.#array.length) return;
+    const grown = this.create(Math.max(needed, this.#array.length * 2));
+    grown.set(this.#array);
+    this.#array = grown;
   }
 }
 

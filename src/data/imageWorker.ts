@@ -2,9 +2,12 @@ import { createHash } from 'node:crypto';
 import { parentPort, workerData } from 'node:worker_threads';
 import sharp from 'sharp';
 import { messageOf, UserError } from '../errors.js';
+import { augmentImage } from '../image/augment/augment.js';
 import { decodeImage } from '../image/decode.js';
-import { preprocessImage } from '../image/preprocess.js';
+import { convertToRgb, normalizePixels, resizeToRgb } from '../image/preprocess.js';
+import { Random } from '../random.js';
 import type { ImageSource } from './dataset.js';
+import { collectGarbage } from './garbage.js';
 import { openImages } from './images.js';
 
 /** What a worker is started with. */
@@ -12,6 +15,15 @@ export interface WorkerSettings {
   source: ImageSource;
   /** of the pixels */
   resolution: number;
+  /** RGB before resizing; see convertToRgb */
+  convertFirst?: boolean;
+}
+
+/** Keys of each picture's random stream, where pictures are augmented (see Random); `pairs` go with the rows. */
+export interface Augmentation {
+  seed: number;
+  epoch: number;
+  pairs: Int32Array;
 }
 
 /** What is asked of some rows: pixels, or a hash of the bytes, after they were decoded as a check or without. */
@@ -21,6 +33,7 @@ export interface Job {
   job: number;
   task: Task;
   rows: Int32Array;
+  augmentation?: Augmentation;
 }
 
 /** What came of some rows: either pixels or hashes. Those of a picture that can't be read are 0. */
@@ -35,7 +48,7 @@ export interface Loaded {
 
 export type JobResult = ({ job: number } & Loaded) | { job: number; error: string };
 
-const { source, resolution } = workerData as WorkerSettings;
+const { source, resolution, convertFirst } = workerData as WorkerSettings;
 const images = openImages(source);
 const values = 3 * resolution ** 2;
 
@@ -49,7 +62,7 @@ parentPort!.on('message', (job: Job) => {
   last = last.then(() => run(job));
 });
 
-async function run({ job, task, rows }: Job): Promise<void> {
+async function run({ job, task, rows, augmentation }: Job): Promise<void> {
   try {
     const pixels = new Float32Array(task === 'pixels' ? rows.length * values : 0);
     const hashes = new Uint32Array(task === 'pixels' ? 0 : rows.length * 2);
@@ -57,13 +70,20 @@ async function run({ job, task, rows }: Job): Promise<void> {
     for (const [place, row] of rows.entries()) {
       try {
         const { bytes, name } = await images.read(row);
-        if (task === 'pixels') await preprocessImage(bytes, resolution, pixels, place * values, name);
-        else hashes.set(hashOf(bytes), place * 2);
-        if (task === 'check') await decodeImage(bytes, name);
+        if (task !== 'pixels') hashes.set(hashOf(bytes), place * 2);
+        if (task === 'hash') continue;
+        const image = await decodeImage(bytes, name);
+        if (task === 'check') continue;
+        const key = augmentation && ['augment', augmentation.epoch, augmentation.pairs[place]];
+        const resized = key
+          ? augmentImage(image, resolution, new Random(augmentation.seed, ...key))
+          : resizeToRgb(convertFirst ? convertToRgb(image) : image, resolution);
+        normalizePixels(resized, pixels, place * values);
       } catch (error) {
         if (!(error instanceof UserError)) throw error;
         failures.set(place, error.message);
       }
+      collectGarbage();
     }
     const result: JobResult = { job, pixels, hashes, failures };
     parentPort!.postMessage(result, [pixels.buffer, hashes.buffer]);

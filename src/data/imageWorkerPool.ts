@@ -1,6 +1,6 @@
 import { Worker } from 'node:worker_threads';
 import { messageOf } from '../errors.js';
-import type { Job, JobResult, Loaded, Task, WorkerSettings } from './imageWorker.js';
+import type { Augmentation, Job, JobResult, Loaded, Task, WorkerSettings } from './imageWorker.js';
 
 /** A thread and how many of its jobs are unanswered: only these keep the process alive. */
 interface Member {
@@ -30,12 +30,12 @@ export class ImageWorkerPool {
   ) {}
 
   /**
-   * Preprocessed pixels of these image rows, and which of them can't be read.
+   * Preprocessed pixels of these image rows, augmented if so asked, and which of them can't be read.
    *
    * @throws Error when a worker died or the pool was closed
    */
-  async load(rows: Int32Array): Promise<Pick<Loaded, 'pixels' | 'failures'>> {
-    return this.#run('pixels', rows);
+  async load(rows: Int32Array, augmentation?: Augmentation): Promise<Pick<Loaded, 'pixels' | 'failures'>> {
+    return this.#run('pixels', rows, augmentation);
   }
 
   /**
@@ -53,13 +53,15 @@ export class ImageWorkerPool {
     await Promise.all(this.#members.map(({ thread }) => thread.terminate()));
   }
 
-  async #run(task: Task, rows: Int32Array): Promise<Loaded> {
+  async #run(task: Task, rows: Int32Array, augmentation?: Augmentation): Promise<Loaded> {
     if (this.#failure) throw this.#failure;
     while (this.#members.length < this.size) this.#members.push(this.#start());
     const partSize = Math.ceil(rows.length / this.size);
     const jobs: Promise<Loaded>[] = [];
     for (let start = 0; start < rows.length; start += partSize) {
-      jobs.push(this.#post(task, rows.slice(start, start + partSize)));
+      const end = start + partSize;
+      const part = augmentation && { ...augmentation, pairs: augmentation.pairs.slice(start, end) };
+      jobs.push(this.#post({ task, rows: rows.slice(start, end), augmentation: part }));
     }
     const parts = await Promise.all(jobs);
     if (parts.length === 1) return parts[0];
@@ -91,13 +93,13 @@ export class ImageWorkerPool {
     return { thread, pending: 0 };
   }
 
-  #post(task: Task, rows: Int32Array): Promise<Loaded> {
+  #post(request: Omit<Job, 'job'>): Promise<Loaded> {
     const job = this.#jobCount++;
     const member = this.#members[job % this.size];
     if (member.pending++ === 0) member.thread.ref();
     return new Promise((resolve, reject) => {
       this.#jobs.set(job, { member, resolve, reject });
-      member.thread.postMessage({ job, task, rows } satisfies Job);
+      member.thread.postMessage({ job, ...request } satisfies Job);
     });
   }
 

@@ -69,11 +69,11 @@ export function readKept<A extends readonly ArrayBufferView[]>(
   }
 }
 
-/** Whether numbers never fall, begin at 0 or above, and stay at `end` or below. */
+/** Whether numbers are whole, never fall, begin at 0 or above, and stay at `end` or below. */
 export function rises(numbers: Float64Array | Int32Array, end: number): boolean {
   let last = 0;
   for (const number of numbers) {
-    if (!(number >= last)) return false;
+    if (!(number >= last && Number.isInteger(number))) return false;
     last = number;
   }
   return last <= end;

@@ -1,11 +1,12 @@
 import { UserError } from '../errors.js';
-import { prepareCaption, type Tokenizer } from '../text/tokenizer.js';
+import { prepareText, type Tokenizer } from '../text/tokenizer.js';
 import { BrokenImages } from './brokenImages.js';
 import type { Dataset } from './dataset.js';
+import type { Augmentation } from './imageWorker.js';
 import { ImageWorkerPool } from './imageWorkerPool.js';
 import { readAhead } from './readAhead.js';
 import { replacePairs } from './replacePairs.js';
-import { epochOrder } from './sampler.js';
+import { datasetOrder, epochLength } from './sampler.js';
 import { numberTexts, type PairKeys, separateDuplicates } from './uniqueCaptions.js';
 
 export interface LoaderOptions {
@@ -16,13 +17,18 @@ export interface LoaderOptions {
   /** token ids a text, [CLS] and [SEP] included */
   contextLength: number;
   batchSize: number;
-  /** of the order; see epochOrder */
+  /** of the order; see datasetOrder */
   seed: number;
   shuffle: boolean;
   /** threads that decode and resize */
   workers: number;
   /** batches requested from the workers before their turn */
   readAhead: number;
+  /**
+   * whether the pictures of batches are augmented (by default not): a pure function of seed, epoch and the pair's position. images()
+   * gives them as they are.
+   */
+  augment?: boolean;
   /** whether batches hold pixels; without, no image is decoded for them (images() gives pixels always) */
   pixels: boolean;
   /** whether batches should have no text and no image twice; see separateDuplicates. By default false */
@@ -76,6 +82,7 @@ export interface LoaderStatistics {
 
 /** A batch before anything is read: its place in the order of its epoch. */
 interface Place {
+  epoch: number;
   order: Int32Array;
   start: number;
 }
@@ -105,7 +112,7 @@ export class BatchLoader {
   }
 
   get batchesPerEpoch(): number {
-    return Math.ceil(this.dataset.pairCount / this.#options.batchSize);
+    return Math.ceil(epochLength(this.dataset) / this.#options.batchSize);
   }
 
   /** How many images were found broken so far. */
@@ -153,12 +160,13 @@ export class BatchLoader {
       throw new UserError(`${dataset.location}: no pairs to train on, no text has an image`);
     }
     const order = this.#order(epoch);
-    for (let start = startBatch * batchSize; start < order.length; start += batchSize) yield { order, start };
+    for (let start = startBatch * batchSize; start < order.length; start += batchSize)
+      yield { epoch, order, start };
   }
 
   #order(epoch: number): Int32Array {
     const { dataset, batchSize, seed, shuffle, uniqueCaptions, report } = this.#options;
-    const shuffled = epochOrder(dataset.pairCount, batchSize, seed, epoch, shuffle);
+    const shuffled = datasetOrder(dataset, batchSize, seed, epoch, shuffle);
     if (!uniqueCaptions) return shuffled;
     this.#pairKeys ??= pairKeys(dataset);
     const { order, unplaced } = separateDuplicates(shuffled, batchSize, this.#pairKeys);
@@ -181,11 +189,14 @@ export class BatchLoader {
   /** Pairs and pixels of a batch. As long as images turn out to be broken, others take the place of their pairs. */
   async #load(place: Place): Promise<{ pairs: Int32Array; pixels: Float32Array }> {
     let pairs = this.#pairsAt(place);
-    let { pixels, failures } = await this.#read(this.#imageRows(pairs));
+    let { pixels, failures } = await this.#readPairs(place.epoch, pairs);
     while (failures.size > 0) {
       const replaced = this.#pairsAt(place);
       const changed = [...replaced.keys()].filter((i) => replaced[i] !== pairs[i]);
-      const more = await this.#read(this.#imageRows(Int32Array.from(changed, (i) => replaced[i])));
+      const more = await this.#readPairs(
+        place.epoch,
+        Int32Array.from(changed, (i) => replaced[i]),
+      );
       const values = pixels.length / pairs.length;
       for (const [i, to] of changed.entries()) {
         pixels.set(more.pixels.subarray(i * values, (i + 1) * values), to * values);
@@ -200,9 +211,14 @@ export class BatchLoader {
     return pairs.map((pair) => this.dataset.pairImageRows[pair]);
   }
 
+  #readPairs(epoch: number, pairs: Int32Array): ReturnType<ImageWorkerPool['load']> {
+    const { seed, augment } = this.#options;
+    return this.#read(this.#imageRows(pairs), augment ? { seed, epoch, pairs } : undefined);
+  }
+
   /** @throws UserError for a broken image, unless there is a maxBrokenRate, and above that rate */
-  async #read(rows: Int32Array): ReturnType<ImageWorkerPool['load']> {
-    const loaded = await this.#pool.load(rows);
+  async #read(rows: Int32Array, augmentation?: Augmentation): ReturnType<ImageWorkerPool['load']> {
+    const loaded = await this.#pool.load(rows, augmentation);
     const [failure] = loaded.failures.values();
     if (failure !== undefined && this.#broken === undefined) throw new UserError(failure);
     this.#broken?.note(rows, loaded.failures);
@@ -217,7 +233,7 @@ export class BatchLoader {
     const { dataset, tokenizer, contextLength } = this.#options;
     const began = performance.now();
     const imageRows = this.#imageRows(pairs);
-    const texts = Array.from(pairs, (pair) => prepareCaption(dataset.caption(pair).text));
+    const texts = Array.from(pairs, (pair) => prepareText(dataset.caption(pair).text));
     const { ids, n, length, cut } = tokenizer.encodeBatch(texts, contextLength);
     const waitSeconds = loadSeconds + (performance.now() - began) / 1000;
     this.statistics.batches++;

@@ -10,9 +10,11 @@ import type {
 } from './dataset.js';
 import { openImages } from './images.js';
 
-/** Whole numbers that float64 does not hold exactly are no ids: two could become one. */
+const MAX_ID_LENGTH = 1024;
+
+/** Whole numbers that float64 does not hold exactly are no ids: two could become one. Nor are very long strings. */
 export function isId(value: unknown): value is Id {
-  return typeof value === 'string' || Number.isSafeInteger(value);
+  return typeof value === 'string' ? value.length <= MAX_ID_LENGTH : Number.isSafeInteger(value);
 }
 
 /** Texts by their row. */
@@ -41,6 +43,7 @@ export interface DatasetParts {
   pairs: PairRows;
   unpairedTextCount: number;
   groups?: Int32Array;
+  shuffleBuffer?: number;
 }
 
 /** A dataset of one source: images, texts, and a table of the pairs. */
@@ -92,6 +95,10 @@ export class PairDataset implements Dataset {
 
   get groups(): Int32Array | undefined {
     return this.#parts.groups;
+  }
+
+  get shuffleBuffer(): number | undefined {
+    return this.#parts.shuffleBuffer;
   }
 
   caption(position: number): Caption {

@@ -1,4 +1,5 @@
 import { messageOf, UserError } from '../errors.js';
+import { shown } from '../io/json.js';
 import type { TextRecord } from './dataset.js';
 import { LineReader } from './lineReader.js';
 import { isId, type TextReader } from './pairDataset.js';
@@ -59,7 +60,6 @@ export class TextTable implements TextReader {
   }
 
   #fail(row: number, expected: string, found: unknown): never {
-    const what = found === undefined ? 'nothing' : JSON.stringify(found).slice(0, 60);
-    throw new UserError(`${this.where(row)}: expected ${expected}; found ${what}`);
+    throw new UserError(`${this.where(row)}: expected ${expected}; found ${shown(found)}`);
   }
 }

@@ -1,15 +1,15 @@
-import { prepareCaption } from '../text/tokenizer.js';
+import { prepareText } from '../text/tokenizer.js';
 import { HashTable, hashText } from './hashTable.js';
 
 /** Batches that are asked to exchange a pair, for one that found no place. */
 const EXCHANGES = 32;
 
-/** Number of each text, by row: texts that are the same to the model (prepareCaption) have the same one. */
+/** Number of each text, by row: texts that are the same to the model (prepareText) have the same one. */
 export function numberTexts(texts: Iterable<{ text: string }>, textCount: number): Int32Array {
   const table = new HashTable();
   const numbers = new Int32Array(textCount);
   let row = 0;
-  for (const { text } of texts) numbers[row++] = table.add(hashText(prepareCaption(text)));
+  for (const { text } of texts) numbers[row++] = table.add(hashText(prepareText(text)));
   return numbers;
 }
 

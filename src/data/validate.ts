@@ -1,6 +1,6 @@
 import { UserError } from '../errors.js';
 import type { Tokenizer } from '../text/tokenizer.js';
-import { prepareCaption } from '../text/tokenizer.js';
+import { prepareText } from '../text/tokenizer.js';
 import { Growing } from './growing.js';
 import { HashTable, hashText } from './hashTable.js';
 import { ImageWorkerPool } from './imageWorkerPool.js';
@@ -149,7 +149,7 @@ function checkTexts(
       pairs++;
       textsOfImage[imageRow]++;
     }
-    const prepared = prepareCaption(text);
+    const prepared = prepareText(text);
     if (prepared.trim() === '') problems.add('emptyText', `${where}: text ${textId}`);
     const earlier = contents.add(hashText(prepared), row);
     if (earlier !== undefined) {

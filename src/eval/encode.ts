@@ -2,7 +2,7 @@ import type { Dataset, TextRecord } from '../data/dataset.js';
 import type { BatchLoader } from '../data/loader.js';
 import type { Reporter } from '../io/terminal.js';
 import type { Model } from '../model/model.js';
-import { prepareCaption, type Tokenizer } from '../text/tokenizer.js';
+import { prepareText, type Tokenizer } from '../text/tokenizer.js';
 
 /**
  * Features of every image of a split, once each, in row order: Float32Array [images, embed_dim], not normalised.
@@ -40,7 +40,7 @@ export async function encodeTexts(
   let cutTexts = 0;
   reporter.begin('text features', texts.length);
   for (let begin = 0; begin < texts.length; begin += batchSize) {
-    const captions = texts.slice(begin, begin + batchSize).map(({ text }) => prepareCaption(text));
+    const captions = texts.slice(begin, begin + batchSize).map(({ text }) => prepareText(text));
     const { ids, n, length, cut } = tokenizer.encodeBatch(captions, contextLength);
     features.set(await model.encodeTexts(ids, n, length), begin * width);
     cutTexts += cut;

@@ -44,6 +44,7 @@ export async function evaluateSplit(
     shuffle: false,
     workers,
     readAhead: 4,
+    augment: false,
     pixels: true,
   });
   try {

@@ -1,5 +1,8 @@
-import sharp, { type Metadata } from 'sharp';
+import sharp, { type Metadata, type Sharp } from 'sharp';
 import { messageOf, UserError } from '../errors.js';
+import { decodeBmp, isBmp } from './bmp.js';
+import { type GifPalette, inspectGif } from './gif.js';
+import { jpegComponents } from './jpeg.js';
 import type { Image } from './resize.js';
 
 /**
@@ -18,7 +21,7 @@ const MAX_PIXELS = 178_956_970;
 const MAX_SIDE = 65_535;
 
 /**
- * Decodes a JPEG, PNG, WebP or GIF file to 8-bit pixels as stored: EXIF orientation and colour profiles are ignored,
+ * Decodes a JPEG, PNG, WebP, GIF or BMP file to 8-bit pixels as stored: EXIF orientation and colour profiles are ignored,
  * of an animation the first frame is taken, 16-bit values keep their upper byte. Nothing is composed: transparent
  * pixels keep their colour.
  *
@@ -28,28 +31,62 @@ const MAX_SIDE = 65_535;
 export async function decodeImage(bytes: Uint8Array, name: string): Promise<DecodedImage> {
   // Checked here, before a decoder sees the bytes: sharp would also render SVG and others.
   if (!hasKnownSignature(bytes)) {
-    throw new UserError(`${name}: no picture that can be read; expected a JPEG, PNG, WebP or GIF file`);
+    throw new UserError(`${name}: no picture that can be read; expected a JPEG, PNG, WebP, GIF or BMP file`);
   }
   try {
-    const picture = sharp(bytes, { ignoreIcc: true, failOn: 'error', limitInputPixels: MAX_PIXELS });
-    const metadata = await picture.metadata();
-    if (metadata.width > MAX_SIDE || metadata.height > MAX_SIDE) {
-      throw new Error(`${metadata.width} × ${metadata.height} pixels; at most ${MAX_SIDE} a side are read`);
-    }
-    const mode = modeOf(bytes, metadata);
+    if (isBmp(bytes)) return decodeBmp(bytes, MAX_PIXELS);
+    const gif = isGif(bytes) ? inspectGif(bytes) : undefined;
+    const picture = sharp(withoutTransparency(bytes, gif?.transparencyFlag), {
+      ignoreIcc: true,
+      failOn: 'error',
+      limitInputPixels: MAX_PIXELS,
+    });
+    const { mode, resampling } = modeOfJpeg(bytes) ?? (await inspect(picture, bytes, gif));
     if (mode === 'CMYK') picture.pipelineColourspace('cmyk').toColourspace('cmyk');
     else picture.toColourspace('srgb');
     if (mode === 'RGB') picture.removeAlpha();
     const { data, info } = await picture.raw({ depth: 'uchar' }).toBuffer({ resolveWithObject: true });
     const channels = mode === 'RGB' ? 3 : 4;
     if (info.channels !== channels) throw new Error(`expected ${channels} channels, found ${info.channels}`);
-    const resampling = metadata.isPalette || metadata.bitsPerSample === 1 ? 'nearest' : 'bicubic';
     return { width: info.width, height: info.height, channels, data, mode, resampling };
   } catch (error) {
     throw new UserError(
       `${name}: the picture can't be decoded (${messageOf(error).replace(/\s+/g, ' ').trim()})`,
     );
   }
+}
+
+type Treatment = Pick<DecodedImage, 'mode' | 'resampling'>;
+
+function modeOfJpeg(bytes: Uint8Array): Treatment | undefined {
+  const components = isJpeg(bytes) ? jpegComponents(bytes) : undefined;
+  if (components === undefined) return undefined;
+  return { mode: components === 4 ? 'CMYK' : 'RGB', resampling: 'bicubic' };
+}
+
+async function inspect(picture: Sharp, bytes: Uint8Array, gif: GifPalette | undefined): Promise<Treatment> {
+  const metadata = await picture.metadata();
+  if (metadata.width > MAX_SIDE || metadata.height > MAX_SIDE) {
+    throw new Error(`${metadata.width} × ${metadata.height} pixels; at most ${MAX_SIDE} a side are read`);
+  }
+  const isIndexed = gif ? !gif.isGrey : metadata.isPalette || metadata.bitsPerSample === 1;
+  return { mode: modeOf(bytes, metadata), resampling: isIndexed ? 'nearest' : 'bicubic' };
+}
+
+/** The decoder would blacken a GIF's transparent pixels, which keep their palette's colour in Pillow. */
+function withoutTransparency(bytes: Uint8Array, flag: number | undefined): Uint8Array {
+  if (flag === undefined) return bytes;
+  const opaque = Uint8Array.from(bytes);
+  opaque[flag] &= 0xfe;
+  return opaque;
+}
+
+function isJpeg(bytes: Uint8Array): boolean {
+  return bytes[0] === 0xff && bytes[1] === 0xd8 && bytes[2] === 0xff;
+}
+
+function isGif(bytes: Uint8Array): boolean {
+  return bytes[0] === 0x47 && bytes[1] === 0x49 && bytes[2] === 0x46;
 }
 
 function modeOf(bytes: Uint8Array, metadata: Metadata): DecodedImage['mode'] {
@@ -68,10 +105,11 @@ const PNG_ALPHA_TYPES = new Set([4, 6]);
 function hasKnownSignature(bytes: Uint8Array): boolean {
   const start = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, 12)).toString('latin1');
   return (
-    start.startsWith('\xff\xd8\xff') ||
+    isJpeg(bytes) ||
     start.startsWith('\x89PNG\r\n\x1a\n') ||
     start.startsWith('GIF87a') ||
     start.startsWith('GIF89a') ||
+    isBmp(bytes) ||
     (start.startsWith('RIFF') && start.endsWith('WEBP'))
   );
 }

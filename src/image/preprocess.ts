@@ -1,3 +1,4 @@
+import { RangedFile } from '../io/readFile.js';
 import { type DecodedImage, decodeImage } from './decode.js';
 import { type Image, resizeBicubic, resizeNearest } from './resize.js';
 
@@ -14,21 +15,38 @@ const NORMALIZED = imageMean.map((mean, channel) => {
 });
 
 /**
- * A picture file as the model's input, by the reference's steps: decode, resize to (resolution, resolution) without
- * keeping the aspect, RGB, [0, 1], normalise.
+ * A picture as the reference resizes it: RGB, size × size pixels, the aspect not kept.
  *
- * @param out float32; 3 · resolution² values are written at `offset`: the red plane, the green, the blue
- * @param name what to call the picture in error messages
- * @throws UserError as decodeImage does
+ * @param picture path of a picture file, or its content
+ * @returns data [size, size, 3], 8 bits a value
+ * @throws UserError for a file that can't be read, or as decodeImage does
  */
-export async function preprocessImage(
-  bytes: Uint8Array,
-  resolution: number,
-  out: Float32Array,
-  offset: number,
-  name: string,
-): Promise<void> {
-  normalizePixels(resizeToRgb(await decodeImage(bytes, name), resolution), out, offset);
+export async function resizeImage(
+  picture: string | Uint8Array,
+  size: number,
+): Promise<{ data: Uint8Array; width: number; height: number }> {
+  if (!Number.isInteger(size) || size < 1)
+    throw new RangeError(`size ${size}: expected a whole number above 0`);
+  const { bytes, name } =
+    typeof picture === 'string'
+      ? { bytes: readWhole(picture), name: picture }
+      : { bytes: picture, name: 'picture' };
+  const { data, width, height } = resizeToRgb(await decodeImage(bytes, name), size);
+  return { data, width, height };
+}
+
+/**
+ * A picture as the model's input, by the reference's steps: decode, resize, RGB, [0, 1], normalise.
+ *
+ * @param picture path of a picture file, or its content
+ * @returns float32 [3, size, size]: the red plane, the green, the blue
+ * @throws as resizeImage does
+ */
+export async function preprocessImage(picture: string | Uint8Array, size: number): Promise<Float32Array> {
+  const image = await resizeImage(picture, size);
+  const pixels = new Float32Array(3 * size ** 2);
+  normalizePixels(image, pixels, 0);
+  return pixels;
 }
 
 /**
@@ -44,7 +62,7 @@ export function resizeToRgb(image: DecodedImage, resolution: number): Image {
 }
 
 /** Writes an RGB image into three float32 planes at `offset`, scaled to [0, 1] and normalised. */
-export function normalizePixels(image: Image, out: Float32Array, offset: number): void {
+export function normalizePixels(image: Omit<Image, 'channels'>, out: Float32Array, offset: number): void {
   const { data } = image;
   const area = image.width * image.height;
   for (let channel = 0; channel < 3; channel++) {
@@ -52,6 +70,19 @@ export function normalizePixels(image: Image, out: Float32Array, offset: number)
     const plane = offset + channel * area;
     for (let i = 0, from = channel; i < area; i++, from += 3) out[plane + i] = normalized[data[from]];
   }
+}
+
+function readWhole(path: string): Uint8Array {
+  const file = new RangedFile(path);
+  return file.read(0, file.size);
+}
+
+/**
+ * Converts to RGB before resizing, as torchvision's ImageFolder loads pictures: for results that are compared with those
+ * of class folders. It matters for pictures with a palette, an alpha channel or inks.
+ */
+export function convertToRgb(image: DecodedImage): DecodedImage {
+  return { ...toRgb(image, image.mode), mode: 'RGB', resampling: 'bicubic' };
 }
 
 function toRgb(image: Image, mode: DecodedImage['mode']): Image {

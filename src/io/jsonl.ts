@@ -1,5 +1,6 @@
 import { closeSync, openSync, readSync } from 'node:fs';
 import { messageOf, UserError } from '../errors.js';
+import { shown } from './json.js';
 
 /** One line of a JSON Lines file. `where` names file and line, for error messages. */
 export interface JsonLine {
@@ -31,7 +32,7 @@ export function* readJsonLines(path: string): Generator<JsonLine> {
       throw new UserError(`${where}: expected one JSON object (${found})`);
     }
     if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-      throw new UserError(`${where}: expected one JSON object, found ${JSON.stringify(value).slice(0, 40)}`);
+      throw new UserError(`${where}: expected one JSON object, found ${shown(value)}`);
     }
     yield { value: value as Record<string, unknown>, where };
   }

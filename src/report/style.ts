@@ -74,4 +74,21 @@ circle.series-2 { fill: var(--series-2); } circle.series-3 { fill: var(--series-
 }
 .results .right { color: var(--right); font-weight: 600; }
 .results .right img { border: 3px solid var(--right-border); padding: 1px; }
+
+a { color: inherit; text-decoration-color: var(--quiet); text-underline-offset: .15em; }
+section > h3 { margin: 1.75rem 0 .5rem; }
+.bars { margin: .5rem 0 0; padding: 0; list-style: none; }
+.bars li { display: grid; grid-template-columns: minmax(4rem, 11rem) 1fr 8.5rem; gap: .75rem; align-items: center; padding: .125rem 0; }
+.bars .name { overflow-wrap: anywhere; line-height: 1.25; }
+.bars .bar { background: var(--line); border-radius: .1875rem; height: .75rem; overflow: hidden; }
+.bars .bar > span { display: block; height: 100%; background: var(--series-0); }
+.bars .value { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; font-size: .875rem; }
+@media (max-width: 30rem) { .bars li { grid-template-columns: 5.5rem 1fr 7.75rem; gap: .5rem; } }
+.matrix { display: block; max-width: 100%; height: auto; }
+.numbers th a { white-space: nowrap; }
+@media (max-width: 30rem) { .numbers th a { display: block; white-space: normal; overflow-wrap: anywhere; min-width: 7.5rem; } }
+.mistakes { display: grid; grid-template-columns: repeat(auto-fill, minmax(7.5rem, 1fr)); gap: .75rem; margin: .625rem 0 0; padding: 0; list-style: none; }
+.mistakes li { background: var(--card); border: 1px solid var(--line); border-radius: .5rem; padding: .5rem; font-size: .8125rem; overflow-wrap: anywhere; min-width: 0; }
+.mistakes img { display: block; width: 100%; aspect-ratio: 1; object-fit: contain; background: #ffffff; border-radius: .25rem; margin-bottom: .375rem; }
+.mistakes strong, .mistakes span, .mistakes small { display: block; }
 `;

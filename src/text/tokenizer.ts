@@ -5,9 +5,19 @@ import { splitWords } from './words.js';
 /** The reference takes longer words for noise: they become [UNK]. In code points. */
 const maxWordLength = 200;
 
-/** A caption as the reference's datasets hand it to the tokenizer: lower case, “ and ” straightened. */
-export function prepareCaption(text: string): string {
+/** A text as the reference's datasets hand it to the tokenizer: lower case, “ and ” straightened. */
+export function prepareText(text: string): string {
   return text.toLowerCase().replace(/[“”]/g, '"');
+}
+
+/**
+ * The tokenizer of a vocab.txt, a tokenizer.json or a folder that holds one.
+ *
+ * @throws UserError where the file can't be read or isn't the vocabulary of an uncased BERT
+ */
+export async function loadTokenizer(path: string): Promise<Tokenizer> {
+  const { file, vocabulary } = readVocabularyFile(path);
+  return new Tokenizer(vocabulary, file);
 }
 
 /** Token ids of several texts, padded to the longest of them. */
@@ -62,32 +72,19 @@ export class Tokenizer {
     this.#end = special('[SEP]');
   }
 
-  /**
-   * The tokenizer of a vocab.txt, a tokenizer.json or a folder that holds one.
-   *
-   * @throws UserError where the file can't be read or isn't the vocabulary of an uncased BERT
-   */
-  static fromFile(path: string): Tokenizer {
-    const { file, vocabulary } = readVocabularyFile(path);
-    return new Tokenizer(vocabulary, file);
-  }
-
   get vocabularySize(): number {
     return this.vocabulary.length;
   }
 
   /**
    * Token ids of one text: Int32Array [contextLength], zero padded. The text is taken as it is, as by the
-   * reference's `tokenize`; see prepareCaption for captions of a dataset.
-   *
-   * @returns also the number of tokens, [CLS] and [SEP] included, and whether the text's end was cut off
+   * reference's `tokenize`; see prepareText for captions of a dataset.
    */
-  encode(text: string, contextLength: number): { ids: Int32Array; tokens: number; cut: boolean } {
+  encode(text: string, contextLength: number): Int32Array {
     checkContextLength(contextLength);
-    const { ids: tokens, cut } = this.#tokens(text, contextLength);
     const ids = new Int32Array(contextLength);
-    ids.set(tokens);
-    return { ids, tokens: tokens.length, cut };
+    ids.set(this.#tokens(text, contextLength).ids);
+    return ids;
   }
 
   /** Token ids of several texts, as long as the longest of them and contextLength ask for. */

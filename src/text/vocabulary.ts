@@ -8,7 +8,7 @@ const specialTokens = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]'];
  * (ideographs and punctuation as they are, others also as `##` continuation), then whole words, the most frequent
  * first.
  *
- * @param texts as the tokenizer will see them (a data set's captions after prepareCaption)
+ * @param texts as the tokenizer will see them (a data set's captions after prepareText)
  * @param options.maxSize pieces at most; words beyond it are spelled with the characters
  * @param options.minFrequency occurrences that a whole word needs; characters are kept from the first
  * @returns the pieces by id, the same for the same texts

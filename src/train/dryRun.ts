@@ -1,7 +1,7 @@
 import { stringify } from 'yaml';
 import type { Dataset } from '../data/dataset.js';
 import { UserError } from '../errors.js';
-import { prepareCaption, type Tokenizer } from '../text/tokenizer.js';
+import { prepareText, type Tokenizer } from '../text/tokenizer.js';
 import { trainingBatches } from './batches.js';
 import { gigabytes } from './guards.js';
 import { estimateMemory, memoryThere } from './memory.js';
@@ -89,7 +89,7 @@ function tokenStatistics(dataset: Dataset, tokenizer: Tokenizer, contextLength: 
   const lengths: number[] = [];
   let cut = 0;
   for (const { text } of dataset.texts()) {
-    const encoded = tokenizer.encodeBatch([prepareCaption(text)], contextLength);
+    const encoded = tokenizer.encodeBatch([prepareText(text)], contextLength);
     lengths.push(encoded.length);
     cut += encoded.cut;
     if (lengths.length === COUNTED_TEXTS) break;

@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import { openCheckpoint, vocabularyOf } from '../checkpoint/open.js';
 import type { FinetuneConfig } from '../config/finetune.js';
 import { stageSettings } from '../config/training.js';
-import { Tokenizer } from '../text/tokenizer.js';
+import { loadTokenizer } from '../text/tokenizer.js';
 import { defaultAdamW } from './adamw.js';
 import { type RunOptions, runTraining } from './run.js';
 
@@ -17,7 +17,7 @@ import { type RunOptions, runTraining } from './run.js';
 export async function finetune(config: FinetuneConfig, options: RunOptions): Promise<string | undefined> {
   const { model, vocabulary } = config;
   const modelConfig = openCheckpoint(model).config();
-  const tokenizer = Tokenizer.fromFile(vocabulary ?? vocabularyOf(model));
+  const tokenizer = await loadTokenizer(vocabulary ?? vocabularyOf(model));
   const complete = { ...defaultAdamW(modelConfig), ...config };
   const settings = stageSettings(complete);
   return runTraining(

@@ -39,8 +39,9 @@ export async function runStage(stage: Stage, run: TrainingRun): Promise<boolean>
   const hasLaterCheckpoint = number === 1 && directory.latest(2) !== undefined;
   if (hasLaterCheckpoint) return true;
 
-  // Nothing changes a locked tower's input, so its features are computed once; no pixels are decoded after that.
-  const cacheFeatures = freezeVision && fitsInCache(model, dataset);
+  // Without augmentation nothing changes a locked tower's input, so its features are computed once; no pixels are decoded
+  // after that.
+  const cacheFeatures = freezeVision && !settings.augment && fitsInCache(model, dataset);
   const loader = trainingLoader(run, stage, { pixels: !cacheFeatures, report: log.note });
   let trainer: Trainer | undefined;
   let teacher: Model | undefined;
@@ -84,7 +85,7 @@ export async function runStage(stage: Stage, run: TrainingRun): Promise<boolean>
     }
     const features: CachedFeatures = {};
     if (cacheFeatures) features.imageFeatures = await encodeImages(model, loader, reporter);
-    if (teacher !== undefined && fitsInCache(teacher, dataset)) {
+    if (teacher !== undefined && !settings.augment && fitsInCache(teacher, dataset)) {
       features.teacherFeatures = await encodeImages(teacher, loader, reporter);
     }
 

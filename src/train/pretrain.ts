@@ -3,11 +3,11 @@ import type { PretrainConfig } from '../config/pretrain.js';
 import { stageSettings } from '../config/training.js';
 import { UserError } from '../errors.js';
 import { loadModelConfig, type ModelConfig } from '../model/config.js';
-import { Tokenizer } from '../text/tokenizer.js';
+import { loadTokenizer } from '../text/tokenizer.js';
 import { defaultAdamW } from './adamw.js';
 import { type RunOptions, runTraining } from './run.js';
 import type { Stage } from './stage.js';
-import { initializeTowers, requireOneStart } from './start.js';
+import { dataFolder, initializeTowers, requireOneStart } from './start.js';
 
 export interface PretrainOptions extends RunOptions {
   /** the stages to run, in order */
@@ -28,7 +28,7 @@ export async function pretrain(
   requireOneStart(config);
   const numbers = options.stages.filter((number) => config[`stage${number}`].epochs > 0);
   if (numbers.length === 0) throw new UserError('nothing to train: epochs is 0 in every stage');
-  const tokenizer = Tokenizer.fromFile(config.vocabulary ?? join(config.data, 'vocab.txt'));
+  const tokenizer = await loadTokenizer(config.vocabulary ?? join(dataFolder(config.data), 'vocab.txt'));
   const modelConfig = loadModelConfig(config.model, { vocabSize: tokenizer.vocabularySize });
   const settings = withAdamW(config, modelConfig);
   const stages = numbers.map((number): Stage => {

@@ -1,6 +1,7 @@
 import { resolve } from 'node:path';
+import type { DataSetting } from '../config/data.js';
 import { operationalSettings, type RunConfig } from '../config/training.js';
-import { openDataset } from '../data/dataset.js';
+import { openData, partsOf } from '../data/mixedDataset.js';
 import { createEngine } from '../engine/select.js';
 import type { Reporter } from '../io/terminal.js';
 import { type ModelConfig, requireFit } from '../model/config.js';
@@ -51,8 +52,8 @@ export interface RunPlan {
 export async function runTraining(plan: RunPlan, options: RunOptions): Promise<string | undefined> {
   const { config, modelConfig, tokenizer, stages } = plan;
   const { reporter, shouldStop } = options;
-  const dataset = await openDataset(config.data, { split: config.split, warn: reporter.line });
-  reporter.line(`${config.data} ${config.split}: ${dataset.pairCount} pairs, ${dataset.imageCount} images`);
+  const dataset = await openData(config.data, { split: config.split, warn: reporter.line });
+  reporter.line(`${dataset.location}: ${dataset.pairCount} pairs, ${dataset.imageCount} images`);
   requireFit(tokenizer, modelConfig, config.contextLength);
   for (const { settings, freezeVision } of stages) requireSuitable(settings, freezeVision, modelConfig);
   const origin =
@@ -109,7 +110,12 @@ function outcomeSettings(settings: Record<string, unknown>): Record<string, unkn
   return Object.fromEntries(
     kept.map(([name, value]) => {
       if (name === 'init') return [name, outcomeSettings(value as Record<string, unknown>)];
-      return [name, pathSettings.includes(name) && typeof value === 'string' ? resolve(value) : value];
+      return [name, pathSettings.includes(name) ? withAbsolutePaths(value as DataSetting) : value];
     }),
   );
+}
+
+function withAbsolutePaths(data: DataSetting): unknown {
+  if (typeof data === 'string') return resolve(data);
+  return partsOf(data).map((part) => ({ ...part, path: resolve(part.path) }));
 }

@@ -60,6 +60,7 @@ export function trainingLoader(
     readAhead: config.readAhead,
     uniqueCaptions: config.uniqueCaptions,
     maxBrokenRate: config.maxBrokenRate,
+    augment: stage.settings.augment,
     ...options,
   });
 }

@@ -1,7 +1,11 @@
+import { dirname } from 'node:path';
+import { isDirectory } from '../checkpoint/files.js';
 import { openCheckpoint } from '../checkpoint/open.js';
 import type { TrainingState } from '../checkpoint/trainingState.js';
+import type { DataSetting } from '../config/data.js';
 import type { PretrainConfig } from '../config/pretrain.js';
 import type { RunConfig, StageConfig } from '../config/training.js';
+import { partsOf } from '../data/mixedDataset.js';
 import { UserError } from '../errors.js';
 import type { Reporter } from '../io/terminal.js';
 import type { ModelConfig } from '../model/config.js';
@@ -12,6 +16,12 @@ import { isVisionParameter, parameterSpecs } from '../model/parameters.js';
 import { trainableParameters } from './freezing.js';
 import { completeOptions } from './options.js';
 import type { Position } from './runDirectory.js';
+
+/** The folder of the first dataset, where a vocabulary is looked for. */
+export function dataFolder(data: DataSetting): string {
+  const [{ path }] = partsOf(data);
+  return isDirectory(path) ? path : dirname(path);
+}
 
 /** What a run starts from is said once. @throws UserError for two of weights, init and resume */
 export function requireOneStart({ weights, resume, init }: PretrainConfig): void {

@@ -1,6 +1,7 @@
 import { writeCheckpoint } from '../checkpoint/directory.js';
 import type { RunConfig } from '../config/training.js';
-import { type Dataset, openDataset } from '../data/dataset.js';
+import type { Dataset } from '../data/dataset.js';
+import { openData, partsOf } from '../data/mixedDataset.js';
 import { UserError } from '../errors.js';
 import { type InBatchScores, inBatchScores } from '../eval/inBatch.js';
 import type { Recall } from '../eval/retrieval.js';
@@ -47,7 +48,10 @@ export class Validation {
   ): Promise<Validation | undefined> {
     const { validData, validSplit: split, validBatchSize } = config;
     if (split === 'none') return undefined;
-    const dataset = await openDataset(validData ?? config.data, { split, warn: reporter.line }).catch(
+    if (validData === undefined && partsOf(config.data).some((part) => part.split !== undefined)) {
+      throw new UserError("data says itself which splits to take: say with 'validData' what to validate on");
+    }
+    const dataset = await openData(validData ?? config.data, { split, warn: reporter.line }).catch(
       (error: unknown) => {
         if (!(error instanceof UserError)) throw error;
         throw new UserError(`${error.message}\nvalidSplit is '${split}': 'none' trains without validation`);

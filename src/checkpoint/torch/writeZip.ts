@@ -1,4 +1,5 @@
 import type { Append } from '../../io/atomic.js';
+import { crc32 } from '../../io/crc32.js';
 import { MAX_TRANSFER_BYTES } from '../../io/readFile.js';
 import {
   END_SIGNATURE,
@@ -116,17 +117,4 @@ function endOfArchive(count: number, directorySize: number, directoryOffset: num
   end.writeUInt32LE(UNSET_32, 88);
   end.writeUInt32LE(UNSET_32, 92);
   return end;
-}
-
-const crcTable = Int32Array.from({ length: 256 }, (_, byte) => {
-  let crc = byte;
-  for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ 0xedb88320 : crc >>> 1;
-  return crc;
-});
-
-/** CRC-32 as zip has it. (node:zlib has one from Node.js 20.15 on, which is newer than the oldest we run on.) */
-function crc32(bytes: Uint8Array): number {
-  let crc = -1;
-  for (let i = 0; i < bytes.length; i++) crc = crcTable[(crc ^ bytes[i]) & 255] ^ (crc >>> 8);
-  return ~crc >>> 0;
 }

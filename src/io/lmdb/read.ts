@@ -226,6 +226,7 @@ export class LmdbFile {
       bytes.readUInt32LE(meta.version) === VERSION &&
       pageSize >= MIN_PAGE_BYTES &&
       pageSize <= MAX_PAGE_BYTES &&
+      2 * pageSize <= this.#size &&
       (pageSize & (pageSize - 1)) === 0;
     if (!isMeta) return undefined;
     const main = bytes.subarray(meta.main);

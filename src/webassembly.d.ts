@@ -1,4 +1,4 @@
-/** The part of WebAssembly that adamw.ts uses; Node has it, but its types come with the browser's library only. */
+/** The part of WebAssembly that adamw.ts and resample.ts use; Node has it, but its types come with the browser's library only. */
 declare namespace WebAssembly {
   class Module {
     constructor(bytes: Uint8Array);
@@ -9,5 +9,7 @@ declare namespace WebAssembly {
   }
   interface Memory {
     readonly buffer: ArrayBuffer;
+    /** @param pages of 64 KiB */
+    grow(pages: number): number;
   }
 }

@@ -1,0 +1,165 @@
+import { createReadStream } from 'node:fs';
+import { createDeflateRaw, createInflateRaw } from 'node:zlib';
+import { UserError } from '../errors.js';
+import { writeChunksAtomic } from './atomic.js';
+import { crc32 } from './crc32.js';
+import { RangedFile } from './readFile.js';
+
+const LOCAL_SIGNATURE = 0x04034b50;
+const DESCRIPTOR_SIGNATURE = 0x08074b50;
+const ENTRY_SIGNATURE = 0x02014b50;
+const END_SIGNATURE = 0x06054b50;
+const END_LENGTH = 22;
+/** Deflate came with version 2.0 of the format. */
+const VERSION = 20;
+/** Sizes and checksum follow the data; the name is UTF-8. */
+const FLAGS = 0x0808;
+const DEFLATED = 8;
+/** 1 January 1980, the format's earliest: the same content gives the same bytes. */
+const DATE = 0x0021;
+/** Beyond this a zip file needs the zip64 form, which isn't written here. */
+const MAX_BYTES = 2 ** 32 - 1;
+
+/**
+ * Writes a zip file of one compressed member, whose data come in chunks, in little memory.
+ *
+ * @throws UserError where there are 4 GiB or more of them
+ */
+export function writeZipFile(path: string, name: string, data: AsyncIterable<Uint8Array>): Promise<void> {
+  return writeChunksAtomic(path, zipped(path, name, data));
+}
+
+async function* zipped(
+  path: string,
+  name: string,
+  data: AsyncIterable<Uint8Array>,
+): AsyncGenerator<Uint8Array> {
+  const title = Buffer.from(name);
+  const local = Buffer.alloc(30);
+  local.writeUInt32LE(LOCAL_SIGNATURE, 0);
+  local.writeUInt16LE(VERSION, 4);
+  writeCommon(local, 6, 0, 0, 0, title.length);
+  yield local;
+  yield title;
+
+  let crc = 0;
+  let size = 0;
+  let packed = 0;
+  const deflate = createDeflateRaw();
+  const feeding = (async () => {
+    for await (const chunk of data) {
+      crc = crc32(chunk, crc);
+      size += chunk.length;
+      if (!deflate.write(chunk)) await new Promise((resolve) => deflate.once('drain', resolve));
+    }
+    deflate.end();
+  })();
+  feeding.catch((error) => deflate.destroy(error));
+  for await (const chunk of deflate as AsyncIterable<Buffer>) {
+    packed += chunk.length;
+    yield chunk;
+  }
+  await feeding;
+  if (size > MAX_BYTES)
+    throw new UserError(`${path}: ${size} bytes are more than a zip file holds here (4 GiB)`);
+
+  const descriptor = Buffer.alloc(16);
+  descriptor.writeUInt32LE(DESCRIPTOR_SIGNATURE, 0);
+  descriptor.writeUInt32LE(crc, 4);
+  descriptor.writeUInt32LE(packed, 8);
+  descriptor.writeUInt32LE(size, 12);
+  yield descriptor;
+
+  const entry = Buffer.alloc(46);
+  entry.writeUInt32LE(ENTRY_SIGNATURE, 0);
+  entry.writeUInt16LE(VERSION, 4);
+  entry.writeUInt16LE(VERSION, 6);
+  writeCommon(entry, 8, crc, packed, size, title.length);
+  yield entry;
+  yield title;
+
+  const end = Buffer.alloc(END_LENGTH);
+  end.writeUInt32LE(END_SIGNATURE, 0);
+  end.writeUInt16LE(1, 8);
+  end.writeUInt16LE(1, 10);
+  end.writeUInt32LE(entry.length + title.length, 12);
+  end.writeUInt32LE(local.length + title.length + packed + descriptor.length, 16);
+  yield end;
+}
+
+/** The fields that the member's own header and its entry in the directory share. */
+function writeCommon(
+  target: Buffer,
+  at: number,
+  crc: number,
+  packed: number,
+  size: number,
+  nameLength: number,
+): void {
+  target.writeUInt16LE(FLAGS, at);
+  target.writeUInt16LE(DEFLATED, at + 2);
+  target.writeUInt16LE(DATE, at + 6);
+  target.writeUInt32LE(crc, at + 8);
+  target.writeUInt32LE(packed, at + 12);
+  target.writeUInt32LE(size, at + 16);
+  target.writeUInt16LE(nameLength, at + 20);
+}
+
+/** A member of a zip file and its data, unpacked as they are read. */
+export interface ZipFileMember {
+  name: string;
+  data: AsyncIterable<Uint8Array>;
+}
+
+/**
+ * Opens a zip file of one member, stored or deflated, from its directory (without zip64).
+ *
+ * @throws UserError where it is no such file; while the data are read, where they are damaged
+ */
+export function openZipFile(path: string): ZipFileMember {
+  const broken = (what: string) => new UserError(`${path} is no readable zip file: ${what}`);
+  const file = new RangedFile(path);
+  const tailLength = Math.min(file.size, END_LENGTH + 0xffff);
+  const tail = Buffer.from(file.read(file.size - tailLength, tailLength));
+  const signature = Buffer.alloc(4);
+  signature.writeUInt32LE(END_SIGNATURE);
+  const end = tail.lastIndexOf(signature);
+  if (end < 0 || end + END_LENGTH > tail.length) throw broken('it has no directory');
+  const count = tail.readUInt16LE(end + 10);
+  if (count !== 1) throw broken(`it has ${count} members, expected one`);
+  const entry = Buffer.from(file.read(tail.readUInt32LE(end + 16), 46, path));
+  if (entry.readUInt32LE(0) !== ENTRY_SIGNATURE) throw broken('its directory is damaged');
+  const name = Buffer.from(
+    file.read(tail.readUInt32LE(end + 16) + 46, entry.readUInt16LE(28), path),
+  ).toString();
+  const [method, crc] = [entry.readUInt16LE(10), entry.readUInt32LE(16)];
+  const [packed, size, header] = [entry.readUInt32LE(20), entry.readUInt32LE(24), entry.readUInt32LE(42)];
+  if (method !== 0 && method !== DEFLATED) throw broken(`its member is packed by method ${method}`);
+  const local = Buffer.from(file.read(header, 30, path));
+  if (local.readUInt32LE(0) !== LOCAL_SIGNATURE) throw broken('its member is not where the directory says');
+  const start = header + 30 + local.readUInt16LE(26) + local.readUInt16LE(28);
+  if (start + packed > file.size) throw broken('its member is cut off');
+  async function* unpack(): AsyncGenerator<Uint8Array> {
+    const stored = createReadStream(path, { start, end: Math.max(start, start + packed - 1) });
+    const chunks: AsyncIterable<Buffer> = method === 0 ? stored : stored.pipe(createInflateRaw());
+    let found = 0;
+    let foundCrc = 0;
+    try {
+      for await (const chunk of chunks) {
+        found += chunk.length;
+        if (found > size) throw broken('its member is longer than the directory says');
+        foundCrc = crc32(chunk, foundCrc);
+        yield chunk;
+      }
+    } catch (error) {
+      if (error instanceof Error && 'code' in error && String(error.code).startsWith('Z_')) {
+        throw broken(`its member is damaged (${error.message})`);
+      }
+      throw error;
+    } finally {
+      stored.destroy();
+    }
+    if (found !== size || foundCrc !== crc) throw broken("its member's checksum or size is wrong");
+  }
+  return { name, data: unpack() };
+}
