@@ -77,11 +77,23 @@ test('what a killed process left half-written is cleared away, and nothing else'
   run.open(settings);
   addCheckpoint(run, at(1, 5));
   mkdirSync(join(run.checkpoints, 'stage1-step00000009.4711.tmp'));
-  mkdirSync(join(path, 'model.replaced.99.tmp'));
+  mkdirSync(join(path, 'model.99.tmp'));
   writeFileSync(join(path, 'notes.tmp'), '');
   run.open(settings);
   assert.deepEqual(readdirSync(path).sort(), ['checkpoints', 'config.yaml', 'notes.tmp']);
   assert.deepEqual(readdirSync(run.checkpoints), ['stage1-step00000005']);
+});
+
+test('a process killed between the two renames of a replacement loses neither', () => {
+  const run = newRun();
+  for (const name of ['best.replaced.99.tmp', 'model.replaced.99.tmp', 'model']) {
+    mkdirSync(join(run.path, name));
+    writeFileSync(join(run.path, name, 'of'), name);
+  }
+  run.open(settings);
+  assert.deepEqual(readdirSync(run.path).sort(), ['best', 'checkpoints', 'config.yaml', 'model']);
+  assert.equal(readFileSync(join(run.best, 'of'), 'utf8'), 'best.replaced.99.tmp');
+  assert.equal(readFileSync(join(run.model, 'of'), 'utf8'), 'model');
 });
 
 test('the newest checkpoint is found, of all or of one stage', () => {
