@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { addSettings, resolveSettings } from '../config/options.js';
 import { openDataset } from '../data/dataset.js';
 import { buildEmojiDataset, defaultTestStyle, emojiStyles } from '../data/emoji.js';
+import { buildEmojiStyle } from '../data/emojiStyle.js';
 import { UserError } from '../errors.js';
 import { writeText } from '../io/atomic.js';
 import { createReporter, progress } from '../io/terminal.js';
@@ -17,6 +18,10 @@ const emojiSchema = z.strictObject({
   out: z.string().describe('folder to build the data set in'),
   size: z.number().int().min(16).max(1024).default(64).describe('side of the pictures in pixels'),
   testStyle: z.enum(emojiStyles).default(defaultTestStyle).describe('art style held out as the test split'),
+  alone: z
+    .boolean()
+    .default(false)
+    .describe('build the held-out style alone, with splits train, valid and test, to finetune on'),
 });
 
 const vocabularySchema = z.strictObject({
@@ -31,10 +36,11 @@ export function dataCommand(): Command {
   const command = new Command('data').description('build, convert and check data sets, build vocabularies');
   const emoji = new Command('emoji').description('build Emoji-CN: pictures of emoji with Chinese captions');
   addSettings(emoji, emojiSchema).action(async (flags: Record<string, unknown>) => {
-    const { out, size, testStyle } = resolveSettings(emojiSchema, undefined, flags);
+    const { out, size, testStyle, alone } = resolveSettings(emojiSchema, undefined, flags);
+    const build = alone ? buildEmojiStyle : buildEmojiDataset;
     const reporter = createReporter();
     const onProgress = progress(reporter, 'pictures');
-    const summary = await buildEmojiDataset(out, { size, testStyle, onProgress });
+    const summary = await build(out, { size, testStyle, onProgress });
     reporter.end();
     for (const [split, { images, texts }] of Object.entries(summary.splits)) {
       reporter.line(`${split}: ${images} images, ${texts} texts`);

@@ -81,13 +81,8 @@ export async function buildEmojiDataset(
   directory: string,
   { size = 64, testStyle = defaultTestStyle, limit = Infinity, onProgress = () => {} }: EmojiOptions = {},
 ): Promise<EmojiSummary> {
-  if (!emojiStyles.includes(testStyle)) {
-    throw new UserError(`art style '${testStyle}': expected one of ${emojiStyles.join(', ')}`);
-  }
-  if (existsSync(directory) && readdirSync(directory).length > 0) {
-    throw new UserError(`${directory} is not empty: name another folder, or delete this one`);
-  }
-  checkEmojiPackages();
+  requireStyle(testStyle);
+  requireNewFolder(directory);
   const { emoji: all, source: captions } = readEmoji();
   const emoji = all.slice(0, limit);
   const styles = emojiStyles.map(readStyle);
@@ -149,8 +144,23 @@ export async function buildEmojiDataset(
   return summary!;
 }
 
+/** @throws UserError for an art style that there isn't, or packages that aren't installed */
+export function requireStyle(style: EmojiStyle): void {
+  if (!emojiStyles.includes(style)) {
+    throw new UserError(`art style '${style}': expected one of ${emojiStyles.join(', ')}`);
+  }
+  checkEmojiPackages();
+}
+
+/** @throws UserError for a folder that holds something */
+export function requireNewFolder(directory: string): void {
+  if (existsSync(directory) && readdirSync(directory).length > 0) {
+    throw new UserError(`${directory} is not empty: name another folder, or delete this one`);
+  }
+}
+
 /** The label, and the label with the tags where there are any. */
-function captionsOf({ label, tags }: Emoji): string[] {
+export function captionsOf({ label, tags }: Emoji): string[] {
   return tags.length === 0 ? [label] : [label, [label, ...tags].join('，')];
 }
 
@@ -166,7 +176,7 @@ export function mergeTexts(texts: Iterable<CaptionLine>): CaptionLine[] {
   return [...merged.values()];
 }
 
-function writeSplit(
+export function writeSplit(
   directory: string,
   split: string,
   texts: CaptionLine[],
