@@ -14,7 +14,8 @@ import {
   type StylePictures,
 } from '../src/data/emojiPackages.js';
 import { renderStyle } from '../src/data/emojiPictures.js';
-import { loadTokenizer } from '../src/text/tokenizer.js';
+import { assignSplits, buildEmojiStyle } from '../src/data/emojiStyle.js';
+import { loadTokenizer, prepareText } from '../src/text/tokenizer.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'cn-clip-emoji-'));
 after(() => rmSync(folder, { recursive: true }));
@@ -213,4 +214,42 @@ test('captions equal to the tokenizer become one text with all their images', ()
       { text_id: 2, text: '好', image_ids: [3] },
     ],
   );
+});
+
+test('one style alone is split so that no picture and no caption is in two splits', async () => {
+  const alone = join(folder, 'alone');
+  const { splits, leftOut } = await buildEmojiStyle(alone, { limit: 120, size: 16 });
+  const names = ['train', 'valid', 'test'] as const;
+  const read = (file: string) => readFileSync(join(alone, file), 'utf8').trimEnd().split('\n');
+  const keys = names.map((split) => {
+    const lines = read(`${split}_texts.jsonl`).map((line) => JSON.parse(line) as CaptionLine);
+    const pictures = read(`${split}_imgs.tsv`).map((line) => line.split('\t'));
+    // Every picture has a text, and only those of the split.
+    const named = new Set(lines.flatMap(({ image_ids }) => image_ids.map(String)));
+    assert.deepEqual([...named].sort(), pictures.map(([id]) => id).sort());
+    return [...lines.map(({ text }) => prepareText(text)), ...pictures.map(([, png]) => png)];
+  });
+  const all = keys.flatMap((some) => [...new Set(some)]);
+  assert.equal(new Set(all).size, all.length);
+  const pictures = names.map((split) => splits[split].images);
+  assert.ok(pictures[0] > pictures[2] && pictures[2] > pictures[1] && pictures[1] > 0, String(pictures));
+  assert.ok(leftOut + pictures[0] + pictures[1] + pictures[2] <= 120);
+  // Train has the tags, too; the others the label alone.
+  assert.ok(splits.train.texts > 1.5 * splits.train.images);
+  assert.ok(splits.test.texts <= splits.test.images);
+});
+
+test('emoji that share a key with two splits are left out', () => {
+  const emoji = Array.from({ length: 40 }, (_, i): Emoji => ({ ...readEmoji().emoji[i], order: i + 1 }));
+  const free = assignSplits(emoji, (one) => [String(one.order)]);
+  assert.equal(free.leftOut, 0);
+  const inSplit = (split: string) => emoji.find((one) => free.splitOf.get(one) === split)!;
+  const [train, test] = [inSplit('train'), inSplit('test')];
+  const last = emoji.at(-1)!;
+  const keysOf = (extra: Emoji[]) => (one: Emoji) =>
+    one === last ? extra.map(({ order }) => String(order)) : [String(one.order)];
+  assert.equal(assignSplits(emoji, keysOf([test])).splitOf.get(last), 'test');
+  const torn = assignSplits(emoji, keysOf([train, test]));
+  assert.equal(torn.leftOut, 1);
+  assert.ok(!torn.splitOf.has(last));
 });

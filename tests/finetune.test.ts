@@ -50,12 +50,12 @@ function reference(): Promise<{ output: string; stdout: string }> {
 
 const weightsOf = (path: string) => readFileSync(join(path, 'model.safetensors'));
 const validationsOf = (output: string) =>
-  new RunDirectory(output).readValidations().map(({ seconds: _, ...record }) => record);
+  new RunDirectory(output).readValidations('valid').map(({ seconds: _, ...record }) => record);
 
 test('a model is finetuned from its own config and vocabulary, validated by steps and epochs', async () => {
   const { output, stdout } = await reference();
   const directory = new RunDirectory(output);
-  const records = directory.readValidations();
+  const records = directory.readValidations('valid');
   assert.deepEqual(
     records.map(({ step, epoch }) => [step, epoch]),
     [0, 5, 10, 15, 17, 20, 25, 30, 34].map((step) => [step, Math.ceil(step / 17)]),
@@ -82,10 +82,10 @@ test('a model is finetuned from its own config and vocabulary, validated by step
 test('best/ holds the weights of the best validation', async () => {
   const { output } = await reference();
   const directory = new RunDirectory(output);
-  const best = bestOf(directory.readValidations(), 'meanRecall')!;
+  const best = bestOf(directory.readValidations('valid'), 'meanRecall')!;
   assert.ok(
     directory
-      .readValidations()
+      .readValidations('valid')
       .every((record) => record.step === 0 || scoreOf(record, 'meanRecall') <= scoreOf(best, 'meanRecall')),
   );
   assert.equal(openCheckpoint(directory.best).training()?.step, best.step);
@@ -128,7 +128,8 @@ test('killed again and again, a run ends with the same weights, validations and 
     if (result.signal !== 'SIGKILL') break;
     kills++;
     assert.ok((directory.latest()?.position.step ?? 0) >= before, 'a checkpoint was lost');
-    if (directory.readValidations().some(({ step }) => step > 0)) openCheckpoint(directory.best).config();
+    if (directory.readValidations('valid').some(({ step }) => step > 0))
+      openCheckpoint(directory.best).config();
   }
   assert.ok(kills >= 3, `only ${kills} of the tries were killed`);
   await run(output);
@@ -222,7 +223,9 @@ test('what is missing or too small is said', async () => {
 
 test('the finished model starts from the weights that were given', async () => {
   const output = join(folder, 'frozen');
-  await run(output, '--max-steps', '1', '--freeze-vision', '--valid-split', 'none');
+  const more = ['--other-data', data, '--other-split', 'valid', '--valid-split', 'none'];
+  const { stdout } = await run(output, '--max-steps', '1', '--freeze-vision', ...more);
+  assert.match(stdout, /\nother data, before +0 .*\nother data, after +1 /);
   const of = (path: string) =>
     new Map([...openCheckpoint(path).tensors].filter(([name]) => name.startsWith('visual.')));
   assertSameTensors(of(new RunDirectory(output).model), of(base));

@@ -39,13 +39,14 @@ test('memory that is not there is said, with what to change', () => {
   const config = finetuneSchema.parse({
     ...{ model: 'm', data: 'd', output: 'o', epochs: 1, learningRate: 1e-5 },
     batchSize: 100_000,
+    readAhead: 1,
   });
   const lines: string[] = [];
   const stage = { number: 1 as const, name: 'finetuning', prefix: '', settings: config, freezeVision: false };
   warnAhead(stage, loadModelConfig('ViT-B-16'), config, (line) => lines.push(line));
   assert.match(
     lines.at(-1)!,
-    /finetuning needs about [\d.]+ GB, there are [\d.]+ GB: raise accumulate \(1\), set checkpointing: true/,
+    /finetuning needs about [\d.]+ GB, there are [\d.]+ GB: raise accumulate \(1\), or set checkpointing: true/,
   );
 });
 
@@ -69,6 +70,8 @@ test('a loss that stays at ln(batch) after the warm-up is said once', () => {
   );
 });
 
+const sizes = { contextLength: 32, readAhead: 1 };
+
 test('the estimate counts what a trainer trains', async () => {
   const config = loadModelConfig('tiny');
   const stage = finetuneSchema.parse({
@@ -84,17 +87,18 @@ test('the estimate counts what a trainer trains', async () => {
     const estimate = estimateMemory(
       config,
       { ...stage, ...settings, freezeVision: 'freezeVision' in settings },
-      32,
+      sizes,
     );
     assert.equal(estimate.trained, trainer.trainableCount);
     await trainer.dispose();
   }
   const all = parameterSpecs(config).reduce((sum, { shape }) => sum + sizeOf(shape), 0);
-  const full = estimateMemory(config, { ...stage, freezeVision: false }, 32);
+  const full = estimateMemory(config, { ...stage, freezeVision: false }, sizes);
   assert.equal(full.parameters, all);
   assert.equal(full.states, 16 * all);
-  const parts = estimateMemory(config, { ...stage, accumulate: 4, freezeVision: false }, 32);
+  const parts = estimateMemory(config, { ...stage, accumulate: 4, freezeVision: false }, sizes);
   assert.equal(parts.activations, full.activations / 4);
-  const checkpointed = estimateMemory(config, { ...stage, checkpointing: true, freezeVision: false }, 32);
+  const checkpointed = estimateMemory(config, { ...stage, checkpointing: true, freezeVision: false }, sizes);
+  assert.equal(full.pixels, 2 * 8 * 3 * config.image_resolution ** 2 * 4);
   assert.ok(checkpointed.activations < full.activations);
 });

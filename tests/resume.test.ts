@@ -95,8 +95,11 @@ test('an uninterrupted run takes every step of both stages and leaves nothing ha
   assert.deepEqual(readdirSync(output).sort(), [
     'checkpoints',
     'config.yaml',
+    'events',
     'metrics.jsonl',
     'model',
+    'parameters.json',
+    'report.html',
     'train.log',
   ]);
 });

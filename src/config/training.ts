@@ -141,6 +141,10 @@ export const runShape = {
 export const validationShape = {
   validData: dataSchema.optional().describe('dataset to validate on; by default the one trained on'),
   validSplit: z.string().default('valid').describe('split to validate on; none for no validation'),
+  otherData: dataSchema
+    .optional()
+    .describe('another dataset, measured before the first step and after the last: what training forgets'),
+  otherSplit: z.string().default('test').describe('its split'),
   validBatchSize: z
     .number()
     .int()

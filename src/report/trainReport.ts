@@ -1,6 +1,7 @@
 import { basename, join, resolve } from 'node:path';
 import { writeFileAtomic } from '../io/atomic.js';
 import { type BestMetric, bestMetrics, meanRecallOf, milestones } from '../train/bestMetric.js';
+import { otherMilestones } from '../train/outcome.js';
 import { type ParameterCounts, RunDirectory } from '../train/runDirectory.js';
 import type { ValidationRecord } from '../train/validation.js';
 import { lineChart } from './chart.js';
@@ -19,7 +20,8 @@ export function writeTrainReport(directory: string): string {
   const run = new RunDirectory(directory);
   const settings = run.readSettings();
   const metrics = run.readMetrics();
-  const validations = run.readValidations();
+  const validations = run.readValidations('valid');
+  const others = run.readValidations('other');
   const counts = run.readParameters();
   const metric = bestMetrics.find((name) => name === settings.bestMetric) ?? 'meanRecall';
   const stages = Object.keys(counts).map((name): StageCurves => {
@@ -31,7 +33,7 @@ export function writeTrainReport(directory: string): string {
 <h1>${title}</h1>
 <p class="quiet">Model ${String(settings.model)}, data ${JSON.stringify(settings.data)}.</p>
 </header>
-${validationSection(validations, stages, metric)}
+${validationSection(validations, others, stages, metric)}
 <section>
 <h2>Training</h2>
 ${stageTable(stages)}
@@ -55,20 +57,21 @@ ${table(
 
 function validationSection(
   records: readonly ValidationRecord[],
+  others: readonly ValidationRecord[],
   stages: readonly StageCurves[],
   metric: BestMetric,
 ): Html {
-  if (records.length === 0) return html``;
+  if (records.length + others.length === 0) return html``;
   return html`<section>
 <h2>Validation</h2>
 <p class="quiet">Recall@k over the full pool, in percent. Loss and accuracy are those inside of batches, as the reference validates.</p>
-${validationTable(records, metric)}
-${validationCharts(records, stages)}
+${validationTable([...milestones(records, metric), ...otherMilestones(others)])}
+${records.length === 0 ? '' : validationCharts(records, stages)}
 </section>`;
 }
 
-function validationTable(records: readonly ValidationRecord[], metric: BestMetric): Html {
-  const rows = milestones(records, metric).map(({ name, record }): TableRow => {
+function validationTable(milestones: readonly { name: string; record: ValidationRecord }[]): Html {
+  const rows = milestones.map(({ name, record }): TableRow => {
     const { textToImage, imageToText } = record;
     const recall = ({ recallAt1, recallAt5, recallAt10 }: typeof textToImage) =>
       [recallAt1, recallAt5, recallAt10].map((value) => value.toFixed(1));

@@ -37,7 +37,7 @@ async function tryStage(run: DryRun, stage: Stage): Promise<void> {
   const { name, settings, freezeVision } = stage;
   const loader = trainingLoader(run, stage, { pixels: true, report: reporter.line });
   const totalSteps = stepCount(stage, loader.batchesPerEpoch);
-  const memory = estimateMemory(model.config, { ...settings, freezeVision }, config.contextLength);
+  const memory = estimateMemory(model.config, { ...settings, freezeVision }, config);
   const teacher = await openTeacher(config, settings, reporter);
   const trainer = await createTrainer(model, {
     ...settings,
@@ -57,7 +57,7 @@ async function tryStage(run: DryRun, stage: Stage): Promise<void> {
     reporter.line(`${name}: ${totalSteps} steps, ${loader.batchesPerEpoch} an epoch`);
     reporter.line(
       `${name}: about ${gigabytes(memory.total)} of memory, ${gigabytes(memory.states)} for weights, gradients and AdamW, ` +
-        `${gigabytes(memory.activations)} for a step; there are ${gigabytes(memoryThere())}`,
+        `${gigabytes(memory.activations)} for a step, ${gigabytes(memory.pixels)} for pictures; there are ${gigabytes(memoryThere())}`,
     );
     const batches = trainingBatches(loader, {
       totalSteps: 1,

@@ -1,6 +1,6 @@
 import type { RunConfig, StageConfig } from '../config/training.js';
 import type { ModelConfig } from '../model/config.js';
-import { estimateMemory, memoryThere } from './memory.js';
+import { estimateMemory, type MemoryEstimate, memoryThere } from './memory.js';
 import type { Stage } from './stage.js';
 
 /** The reference's finetuning of MUGE and Flickr30K-CN: 128 pairs on each of 8 GPUs. */
@@ -14,11 +14,11 @@ const FAR = 4;
 export function warnAhead(
   stage: Stage,
   model: ModelConfig,
-  { contextLength, engine }: RunConfig,
+  config: RunConfig,
   report: (line: string) => void,
 ): void {
   const { settings, freezeVision, prefix } = stage;
-  const memory = estimateMemory(model, { ...settings, freezeVision }, contextLength);
+  const memory = estimateMemory(model, { ...settings, freezeVision }, config);
   const rate = scaledRate(settings);
   const trainsWeights = settings.lora.rank === 0;
   if (trainsWeights && memory.parameters > SMALLEST_RELEASED && settings.learningRate > FAR * rate) {
@@ -30,9 +30,10 @@ export function warnAhead(
   }
   const there = memoryThere();
   // With tfjs the memory of a GPU counts, which nothing here tells.
-  if (engine === 'onnx' && memory.total > there) {
+  if (config.engine === 'onnx' && memory.total > there) {
     report(
-      `warning: ${stage.name} needs about ${gigabytes(memory.total)}, there are ${gigabytes(there)}: ${remedy(settings, prefix, memory.activations > memory.states)}`,
+      `warning: ${stage.name} needs about ${gigabytes(memory.total)}, there are ${gigabytes(there)}: ` +
+        remedy(settings, prefix, memory),
     );
   }
 }
@@ -42,15 +43,16 @@ function scaledRate({ batchSize }: StageConfig): number {
   return recipe.learningRate * Math.sqrt(batchSize / recipe.batchSize);
 }
 
-/** What to change, in the order of what it costs. */
-function remedy(settings: StageConfig, prefix: string, isActivations: boolean): string {
-  const ways = isActivations
-    ? [
-        `raise ${prefix}accumulate (${settings.accumulate})`,
-        ...(settings.checkpointing ? [] : [`set ${prefix}checkpointing: true`]),
-      ]
-    : [`set ${prefix}lora.rank`, `freeze more (${prefix}freezeVision, ${prefix}freezeTextBlocks)`];
-  return [...ways, 'or take a smaller model'].join(', ');
+/** What to change of the largest part. */
+function remedy(
+  settings: StageConfig,
+  prefix: string,
+  { activations, states, pixels }: MemoryEstimate,
+): string {
+  if (pixels > Math.max(activations, states)) return 'lower readAhead, or the batch size';
+  if (states > activations) return `set ${prefix}lora.rank, freeze more, or take a smaller model`;
+  const accumulate = `raise ${prefix}accumulate (${settings.accumulate})`;
+  return settings.checkpointing ? accumulate : `${accumulate}, or set ${prefix}checkpointing: true`;
 }
 
 export function gigabytes(bytes: number): string {

@@ -66,7 +66,7 @@ export async function runStage(stage: Stage, run: TrainingRun): Promise<boolean>
     // What was saved may have been killed before it was validated.
     await validateIfDue(run, stage, progressAt(before));
     if (before === totalSteps || isExhausted(run, stage)) {
-      finish(run, stage, { stage: number, step: before, totalSteps }, stepsPerEpoch);
+      await finish(run, stage, progressAt(before));
       return true;
     }
 
@@ -146,7 +146,7 @@ export async function runStage(stage: Stage, run: TrainingRun): Promise<boolean>
     }
     reporter.end();
     if (loader.brokenImages > 0) log.note(`${name} did without ${loader.brokenImages} broken pictures`);
-    finish(run, stage, { stage: number, step: trainer.stepCount, totalSteps }, stepsPerEpoch);
+    await finish(run, stage, progressAt(trainer.stepCount));
     return true;
   } finally {
     await loader.close();
@@ -169,14 +169,15 @@ function save(run: TrainingRun, trainer: Trainer, position: Position, epoch: num
   directory.rotate(config.keepCheckpoints);
 }
 
-/** Writes the finished model, unless the run had come that far before it was interrupted. */
-function finish(run: TrainingRun, { name }: Stage, position: Position, stepsPerEpoch: number): void {
+/** Writes the finished model, unless the run had come that far before it was interrupted, and measures it. */
+async function finish(run: TrainingRun, stage: Stage, progress: Progress): Promise<void> {
   const { directory, reporter } = run;
-  if (directory.finished()?.stage !== position.stage) {
-    writeCheckpoint(
-      directory.model,
-      checkpointContent(run, position, Math.ceil(position.step / stepsPerEpoch)),
-    );
+  const { step, stepsPerEpoch, totalSteps } = progress;
+  const position = { stage: stage.number, step, totalSteps };
+  // Where patience ended it, this is the last step.
+  await validateIfDue(run, stage, { ...progress, totalSteps: step });
+  if (directory.finished()?.stage !== stage.number) {
+    writeCheckpoint(directory.model, checkpointContent(run, position, Math.ceil(step / stepsPerEpoch)));
   }
-  reporter.line(`${name} is complete: ${directory.model}`);
+  reporter.line(`${stage.name} is complete: ${directory.model}`);
 }

@@ -17,10 +17,12 @@ export interface MemoryEstimate {
   states: number;
   /** bytes that a step holds for its backward pass */
   activations: number;
+  /** bytes of the batch's pictures, and of those read ahead */
+  pixels: number;
   total: number;
 }
 
-/** What Node.js, ONNX Runtime and pictures read ahead take, in bytes. */
+/** What Node.js and ONNX Runtime take, in bytes. */
 const BASE = 300e6;
 
 /** Values that a transformer block holds for its backward pass: so many times its width a token, and maps of attention. */
@@ -37,7 +39,7 @@ const CONVOLUTION_VALUES = 6;
 export function estimateMemory(
   config: ModelConfig,
   settings: StageConfig & { freezeVision: boolean },
-  contextLength: number,
+  { contextLength, readAhead }: { contextLength: number; readAhead: number },
 ): MemoryEstimate {
   const options = completeOptions({ ...settings, totalSteps: 1, teacher: undefined }, config);
   const { lora, frozenPrecision, accumulate, checkpointing, maskRatio } = options;
@@ -82,7 +84,8 @@ export function estimateMemory(
   );
   const values = (names.some(isVisionParameter) ? vision : 0) + (names.some(isTextParameter) ? text : 0);
   const activations = values * rows * 4;
-  return { parameters, trained, states, activations, total: BASE + states + activations };
+  const pixels = settings.batchSize * 3 * config.image_resolution ** 2 * 4 * (1 + readAhead);
+  return { parameters, trained, states, activations, pixels, total: BASE + states + activations + pixels };
 }
 
 /** Values of one row that the blocks of a transformer hold. */

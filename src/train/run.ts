@@ -67,7 +67,7 @@ export async function runTraining(plan: RunPlan, options: RunOptions): Promise<s
   const directory = new RunDirectory(config.output, origin);
   const outcome = outcomeSettings(plan.settings);
   if (!options.dryRun) directory.check(outcome);
-  const validation = await Validation.open(config, tokenizer, reporter);
+  const validations = await Validation.open(config, tokenizer, reporter);
   for (const stage of stages) warnAhead(stage, modelConfig, config, reporter.line);
   const engine = await createEngine(config.engine, config.provider, reporter.line);
   const start = (options.dryRun ? origin : directory.latest())?.path ?? plan.weights;
@@ -76,7 +76,7 @@ export async function runTraining(plan: RunPlan, options: RunOptions): Promise<s
   if (start !== undefined) readWeightsInto(model, start, reporter.line);
   else plan.initialize?.(model);
   const log = new RunLog(directory, config.logEverySteps, reporter);
-  const run = { config, dataset, validation, model, tokenizer, directory, log, reporter, shouldStop };
+  const run = { config, dataset, validations, model, tokenizer, directory, log, reporter, shouldStop };
   try {
     reporter.line(`${engine.description}, ${model.parameterCount.toLocaleString('en')} parameters`);
     if (options.dryRun) {
@@ -90,17 +90,17 @@ export async function runTraining(plan: RunPlan, options: RunOptions): Promise<s
       writeTrainReport(directory.path);
       if (!isDone) return undefined;
     }
-    for (const line of outcomeLines(directory.readValidations(), config.bestMetric)) log.note(line);
+    for (const line of outcomeLines(directory, config.bestMetric)) log.note(line);
   } finally {
     await model.dispose();
     dataset.close();
-    validation?.close();
+    for (const validation of validations) validation.close();
   }
   return directory.model;
 }
 
 /** Settings that are paths: a folder is the same one however it is written. */
-const pathSettings = ['data', 'validData', 'vocabulary', 'weights', 'resume', 'vision', 'text'];
+const pathSettings = ['data', 'validData', 'otherData', 'vocabulary', 'weights', 'resume', 'vision', 'text'];
 
 /** The settings that the outcome depends on. */
 function outcomeSettings(settings: Record<string, unknown>): Record<string, unknown> {

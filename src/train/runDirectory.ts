@@ -174,9 +174,9 @@ export class RunDirectory {
     return readLines(this.metrics) as StepMetrics[];
   }
 
-  /** All validations so far. @throws UserError for a line that is no JSON */
-  readValidations(): ValidationRecord[] {
-    return readLines(this.validations) as ValidationRecord[];
+  /** All validations on a set so far. @throws UserError for a line that is no JSON */
+  readValidations(set: ValidationRecord['set']): ValidationRecord[] {
+    return (readLines(this.validations) as ValidationRecord[]).filter((one) => one.set === set);
   }
 
   /** Forgets what was logged after a checkpoint: it is about to be done again. */

@@ -34,7 +34,7 @@ export class RunLog {
   validation({ name }: Stage, record: ValidationRecord, location: string, batchSize: number): void {
     this.directory.appendValidation(record);
     const { loss, imageToTextAccuracy, textToImageAccuracy, textToImage, imageToText } = record;
-    this.scalars(record.step, `${name} validation`, {
+    this.scalars(record.step, `${name} ${record.set === 'valid' ? 'validation' : 'other data'}`, {
       loss,
       imageToTextAccuracy,
       textToImageAccuracy,

@@ -26,7 +26,8 @@ export interface Stage {
 export interface TrainingRun {
   config: RunConfig;
   dataset: Dataset;
-  validation: Validation | undefined;
+  /** what it is measured on */
+  validations: readonly Validation[];
   model: Model;
   tokenizer: Tokenizer;
   directory: RunDirectory;
@@ -43,7 +44,7 @@ export function seedOf({ config }: Pick<TrainingRun, 'config'>, { number }: Stag
 
 /** The training batches of a stage. */
 export function trainingLoader(
-  run: Omit<TrainingRun, 'directory' | 'log' | 'shouldStop' | 'validation'>,
+  run: Omit<TrainingRun, 'directory' | 'log' | 'shouldStop' | 'validations'>,
   stage: Stage,
   options: { pixels: boolean; report: (line: string) => void },
 ): BatchLoader {

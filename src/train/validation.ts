@@ -1,4 +1,5 @@
 import { writeCheckpoint } from '../checkpoint/directory.js';
+import type { DataSetting } from '../config/data.js';
 import type { RunConfig } from '../config/training.js';
 import type { Dataset } from '../data/dataset.js';
 import { openData, partsOf } from '../data/mixedDataset.js';
@@ -23,6 +24,8 @@ export interface ValidationResult extends InBatchScores {
 
 /** One line of validation.jsonl. */
 export interface ValidationRecord extends ValidationResult {
+  /** of the validation split, or of the other dataset */
+  set: 'valid' | 'other';
   stage: 1 | 2;
   /** steps of the stage taken before it */
   step: number;
@@ -31,42 +34,58 @@ export interface ValidationRecord extends ValidationResult {
   seconds: number;
 }
 
-/** The split that a run is validated on. */
+/** A split that a run is measured on. */
 export class Validation {
   private constructor(
+    readonly set: ValidationRecord['set'],
     private readonly config: RunConfig,
     readonly dataset: Dataset,
     private readonly tokenizer: Tokenizer,
     private readonly reporter: Reporter,
   ) {}
 
-  /** @returns undefined where validSplit is none. @throws UserError where the split is missing, or has no pairs */
-  static async open(
-    config: RunConfig,
-    tokenizer: Tokenizer,
-    reporter: Reporter,
-  ): Promise<Validation | undefined> {
-    const { validData, validSplit: split, validBatchSize } = config;
-    if (split === 'none') return undefined;
-    if (validData === undefined && partsOf(config.data).some((part) => part.split !== undefined)) {
-      throw new UserError("data says itself which splits to take: say with 'validData' what to validate on");
-    }
-    const dataset = await openData(validData ?? config.data, { split, warn: reporter.line }).catch(
-      (error: unknown) => {
+  /**
+   * The validation split, unless validSplit is none, and the other dataset, if there is one.
+   *
+   * @throws UserError where a split is missing, or has no pairs
+   */
+  static async open(config: RunConfig, tokenizer: Tokenizer, reporter: Reporter): Promise<Validation[]> {
+    const { data, validData, validSplit, otherData, otherSplit } = config;
+    const validations: Validation[] = [];
+    const add = async (set: ValidationRecord['set'], from: DataSetting, split: string, hint: string) => {
+      const dataset = await openData(from, { split, warn: reporter.line }).catch((error: unknown) => {
         if (!(error instanceof UserError)) throw error;
-        throw new UserError(`${error.message}\nvalidSplit is '${split}': 'none' trains without validation`);
-      },
-    );
-    if (dataset.pairCount === 0) {
-      throw new UserError(`${dataset.location}: no text has an image, so there is nothing to validate on`);
+        throw new UserError(`${error.message}\n${hint}`);
+      });
+      const validation = new Validation(set, config, dataset, tokenizer, reporter);
+      validation.check();
+      validations.push(validation);
+    };
+    if (validSplit !== 'none') {
+      if (validData === undefined && partsOf(data).some((part) => part.split !== undefined)) {
+        throw new UserError(
+          "data says itself which splits to take: say with 'validData' what to validate on",
+        );
+      }
+      const hint = `validSplit is '${validSplit}': 'none' trains without validation`;
+      await add('valid', validData ?? data, validSplit, hint);
     }
-    if (dataset.pairCount < validBatchSize) {
-      reporter.line(
-        `warning: ${dataset.location} has ${dataset.pairCount} pairs, fewer than validBatchSize ${validBatchSize}: ` +
+    if (otherData !== undefined) await add('other', otherData, otherSplit, `otherSplit is '${otherSplit}'`);
+    return validations;
+  }
+
+  private check(): void {
+    const { location, pairCount } = this.dataset;
+    const { validBatchSize } = this.config;
+    if (pairCount === 0) {
+      throw new UserError(`${location}: no text has an image, so there is nothing to validate on`);
+    }
+    if (pairCount < validBatchSize) {
+      this.reporter.line(
+        `warning: ${location} has ${pairCount} pairs, fewer than validBatchSize ${validBatchSize}: ` +
           'pairs repeat in the batch of validation loss and in-batch accuracy; go by recall, or lower validBatchSize',
       );
     }
-    return new Validation(config, dataset, tokenizer, reporter);
   }
 
   /** Validates the model as it is now. */
@@ -113,47 +132,48 @@ export interface Progress {
 }
 
 /**
- * Validates where it is due and not done yet, notes it, and keeps the weights that are best so far. The weights come
- * before the note: a run that is killed between the two validates again.
+ * Measures what is due and not done yet, notes it, and keeps the weights that are best so far. The weights come before the
+ * note: a run that is killed between the two validates again.
  */
 export async function validateIfDue(run: TrainingRun, stage: Stage, progress: Progress): Promise<void> {
-  const { validation, config, directory, model, log } = run;
+  const { validations, config, directory, model, log } = run;
   const { step, stepsPerEpoch, totalSteps } = progress;
-  if (validation === undefined || !isDue(config, progress)) return;
-  const records = directory.readValidations();
-  // The end of stage 1 is the beginning of stage 2.
-  if (
-    step === 0 ? records.length > 0 : records.some((one) => one.stage === stage.number && one.step === step)
-  )
-    return;
-  const began = performance.now();
-  const result = await validation.run(model);
-  const seconds = (performance.now() - began) / 1000;
-  const record = { stage: stage.number, step, epoch: Math.ceil(step / stepsPerEpoch), ...result, seconds };
-  if (bestOf([...records, record], config.bestMetric) === record) {
-    writeCheckpoint(
-      directory.best,
-      checkpointContent(run, { stage: stage.number, step, totalSteps }, record.epoch),
-    );
+  const { number } = stage;
+  for (const validation of validations) {
+    const { set } = validation;
+    if (!isDue(set, config, progress)) continue;
+    const records = directory.readValidations(set);
+    // The end of stage 1 is the beginning of stage 2.
+    if (records.some((one) => step === 0 || (one.stage === number && one.step === step))) continue;
+    const began = performance.now();
+    const result = await validation.run(model);
+    const seconds = (performance.now() - began) / 1000;
+    const record = { set, stage: number, step, epoch: Math.ceil(step / stepsPerEpoch), ...result, seconds };
+    if (set === 'valid' && bestOf([...records, record], config.bestMetric) === record) {
+      const content = checkpointContent(run, { stage: number, step, totalSteps }, record.epoch);
+      writeCheckpoint(directory.best, content);
+    }
+    log.validation(stage, record, validation.dataset.location, config.validBatchSize);
   }
-  log.validation(stage, record, validation.dataset.location, config.validBatchSize);
 }
 
 function isDue(
+  set: ValidationRecord['set'],
   { validEverySteps, validEveryEpochs }: RunConfig,
   { step, stepsPerEpoch, totalSteps }: Progress,
 ): boolean {
+  if (step === 0 || step === totalSteps) return true;
   const every = (interval: number) => interval > 0 && step % interval === 0;
-  return (
-    step === 0 || step === totalSteps || every(validEverySteps) || every(validEveryEpochs * stepsPerEpoch)
-  );
+  return set === 'valid' && (every(validEverySteps) || every(validEveryEpochs * stepsPerEpoch));
 }
 
 /** Whether a stage has had as many validations without a new best as patience allows. */
 export function isExhausted({ config, directory }: TrainingRun, stage: Stage): boolean {
   const { patience, bestMetric } = config;
   if (patience === 0) return false;
-  const records = directory.readValidations().filter((one) => one.stage === stage.number && one.step > 0);
+  const records = directory
+    .readValidations('valid')
+    .filter((one) => one.stage === stage.number && one.step > 0);
   const best = bestOf(records, bestMetric);
   return best !== undefined && records.length - 1 - records.indexOf(best) >= patience;
 }
