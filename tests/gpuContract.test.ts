@@ -60,6 +60,20 @@ test('tfjs-node-gpu registers every kernel that training and inference call', as
     await model.dispose();
   }
 
+  const teacher = tinyModel(tfjs, { embed_dim: 48 }, 5);
+  for (const options of [
+    { accumulate: 2, clipNorm: 0.1 },
+    { checkpointing: true, freezeVisionBlocks: 1, freezeTextBlocks: 1 },
+    { maskRatio: 0.5 },
+    { teacher, headsOnly: true },
+    { lora: { rank: 2, alpha: 4, targets: 'all' as const, heads: true } },
+  ]) {
+    const model = tinyModel(tfjs);
+    const trainer = await createTrainer(model, { ...trainerDefaults, ...options });
+    await trainer.step(randomBatch(model.config, 4, 6, 'options'));
+    await trainer.dispose();
+  }
+
   // Forward, backward and optimizer were all seen.
   const some = ['BatchMatMul', 'GatherV2', 'UnsortedSegmentSum', 'Softmax', 'ArgMax', 'Sqrt'];
   const ofImages = ['Conv2D', 'Conv2DBackpropInput', 'Conv2DBackpropFilter', 'Mean', 'Relu', 'Step'];

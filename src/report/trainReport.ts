@@ -66,6 +66,7 @@ function validationSection(
 <h2>Validation</h2>
 <p class="quiet">Recall@k over the full pool, in percent. Loss and accuracy are those inside of batches, as the reference validates.</p>
 ${validationTable([...milestones(records, metric), ...otherMilestones(others)])}
+<p><small>Best of the validations after the first step, by ${metric}.</small></p>
 ${records.length === 0 ? '' : validationCharts(records, stages)}
 </section>`;
 }
