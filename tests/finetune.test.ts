@@ -190,6 +190,8 @@ test('resume goes on with another run; its optimizer and its position can be res
 
   const without = await runCli(finetune(join(folder, 'none'), '--resume', new RunDirectory(output).model));
   assert.match(without.stderr, /holds weights, but no optimizer to resume/);
+  const nothing = await runCli(finetune(join(folder, 'none'), '--reset-optimizer'));
+  assert.match(nothing.stderr, /say what 'resume' leaves out/);
 });
 
 function latest(output: string): string {

@@ -21,7 +21,7 @@ function warnings(modelName: string, given: object): string[] {
     freezeVision: config.freezeVision,
   };
   const lines: string[] = [];
-  warnAhead(stage, loadModelConfig(modelName), config, (line) => lines.push(line));
+  warnAhead(stage, loadModelConfig(modelName), config, true, (line) => lines.push(line));
   return lines.filter((line) => !line.includes('needs about'));
 }
 
@@ -43,7 +43,7 @@ test('memory that is not there is said, with what to change', () => {
   });
   const lines: string[] = [];
   const stage = { number: 1 as const, name: 'finetuning', prefix: '', settings: config, freezeVision: false };
-  warnAhead(stage, loadModelConfig('ViT-B-16'), config, (line) => lines.push(line));
+  warnAhead(stage, loadModelConfig('ViT-B-16'), config, false, (line) => lines.push(line));
   assert.match(
     lines.at(-1)!,
     /finetuning needs about [\d.]+ GB, there are [\d.]+ GB: raise accumulate \(1\), or set checkpointing: true/,

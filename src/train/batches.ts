@@ -4,6 +4,9 @@ import type { TrainingBatch } from './batch.js';
 /** Share of an epoch's pairs that repeat a text or an image of their batch above which one should know a way out. */
 const MANY_REPEATED = 0.01;
 
+/** Share of an epoch's texts that lose their end above which one should know it. */
+const MANY_CUT = 0.01;
+
 /** Image features of all pictures of the data, a row for each: of the model in place of pixels, of a teacher beside them. */
 export type CachedFeatures = Pick<TrainingBatch, 'imageFeatures' | 'teacherFeatures'>;
 
@@ -32,6 +35,7 @@ export async function* trainingBatches(loader: BatchLoader, options: EpochOption
   const { totalSteps, stepCount, features, report } = options;
   const { batchesPerEpoch } = loader;
   let advised = options.uniqueCaptions;
+  let cutsTold = false;
   let skipped = stepCount % batchesPerEpoch;
   let remaining = totalSteps - stepCount;
   for (let epoch = Math.floor(stepCount / batchesPerEpoch); remaining > 0; epoch++) {
@@ -52,6 +56,12 @@ export async function* trainingBatches(loader: BatchLoader, options: EpochOption
     if (!advised && sums.repeatedPairs > MANY_REPEATED * sums.pairs) {
       report(ADVICE);
       advised = true;
+    }
+    if (!cutsTold && sums.cutTexts > MANY_CUT * sums.pairs) {
+      report(
+        `warning: more than 1 % of the texts lose their end: raise contextLength (${options.contextLength}), or shorten them`,
+      );
+      cutsTold = true;
     }
   }
 }

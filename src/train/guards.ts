@@ -5,23 +5,28 @@ import type { Stage } from './stage.js';
 
 /** The reference's finetuning of MUGE and Flickr30K-CN: 128 pairs on each of 8 GPUs. */
 const recipe = { learningRate: 5e-5, batchSize: 1024 };
-/** Models below this size are trained from random weights, with larger rates. */
+/** Models below this size take larger rates. */
 const SMALLEST_RELEASED = 50e6;
 /** By how much a learning rate may exceed the recipe's. */
 const FAR = 4;
 
-/** Says before a stage what is likely to go wrong in it, each in one line. */
+/**
+ * Says before a stage what is likely to go wrong in it, each in one line.
+ *
+ * @param isTrainedAlready the model starts from weights, which a large learning rate would spoil
+ */
 export function warnAhead(
   stage: Stage,
   model: ModelConfig,
   config: RunConfig,
+  isTrainedAlready: boolean,
   report: (line: string) => void,
 ): void {
   const { settings, freezeVision, prefix } = stage;
   const memory = estimateMemory(model, { ...settings, freezeVision }, config);
   const rate = scaledRate(settings);
-  const trainsWeights = settings.lora.rank === 0;
-  if (trainsWeights && memory.parameters > SMALLEST_RELEASED && settings.learningRate > FAR * rate) {
+  const canSpoil = isTrainedAlready && settings.lora.rank === 0;
+  if (canSpoil && memory.parameters > SMALLEST_RELEASED && settings.learningRate > FAR * rate) {
     report(
       `warning: ${prefix}learningRate ${settings.learningRate} is far above the recipe's for batches of ` +
         `${settings.batchSize}, about ${rate.toExponential(1)} (${recipe.learningRate} at ${recipe.batchSize}): ` +

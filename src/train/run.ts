@@ -16,7 +16,7 @@ import { outcomeLines } from './outcome.js';
 import { RunDirectory } from './runDirectory.js';
 import { RunLog } from './runLog.js';
 import type { Stage } from './stage.js';
-import { openOrigin, requireSuitable } from './start.js';
+import { openOrigin, requireResume, requireSuitable } from './start.js';
 import { Validation } from './validation.js';
 
 export interface RunOptions {
@@ -54,6 +54,7 @@ export async function runTraining(plan: RunPlan, options: RunOptions): Promise<s
   const { reporter, shouldStop } = options;
   const dataset = await openData(config.data, { split: config.split, warn: reporter.line });
   reporter.line(`${dataset.location}: ${dataset.pairCount} pairs, ${dataset.imageCount} images`);
+  requireResume(config);
   requireFit(tokenizer, modelConfig, config.contextLength);
   for (const { settings, freezeVision } of stages) requireSuitable(settings, freezeVision, modelConfig);
   const origin =
@@ -68,7 +69,8 @@ export async function runTraining(plan: RunPlan, options: RunOptions): Promise<s
   const outcome = outcomeSettings(plan.settings);
   if (!options.dryRun) directory.check(outcome);
   const validations = await Validation.open(config, tokenizer, reporter);
-  for (const stage of stages) warnAhead(stage, modelConfig, config, reporter.line);
+  const isTrainedAlready = plan.weights !== undefined || origin !== undefined;
+  for (const stage of stages) warnAhead(stage, modelConfig, config, isTrainedAlready, reporter.line);
   const engine = await createEngine(config.engine, config.provider, reporter.line);
   const start = (options.dryRun ? origin : directory.latest())?.path ?? plan.weights;
   const model =

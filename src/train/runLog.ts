@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import type { Reporter } from '../io/terminal.js';
 import { meanRecallOf } from './bestMetric.js';
 import { EventFile } from './eventFile.js';
@@ -8,7 +9,7 @@ import type { Progress, ValidationRecord } from './validation.js';
 
 /** Where a run writes what happens in it: metrics.jsonl, validation.jsonl, train.log, TensorBoard's events. */
 export class RunLog {
-  private events: EventFile | undefined;
+  private readonly events = new Map<string, EventFile>();
 
   constructor(
     private readonly directory: RunDirectory,
@@ -25,7 +26,7 @@ export class RunLog {
   step({ name, settings }: Stage, metrics: StepMetrics, { step, stepsPerEpoch, totalSteps }: Progress): void {
     this.directory.appendMetrics(metrics);
     const { stage: _stage, step: _step, ...scalars } = metrics;
-    this.scalars(step, name, scalars);
+    this.scalars(name, step, 'training', scalars);
     if (step % this.logEverySteps === 0 || step === totalSteps) {
       this.note(logLine(metrics, { totalSteps, stepsPerEpoch, batchSize: settings.batchSize }));
     }
@@ -34,7 +35,7 @@ export class RunLog {
   validation({ name }: Stage, record: ValidationRecord, location: string, batchSize: number): void {
     this.directory.appendValidation(record);
     const { loss, imageToTextAccuracy, textToImageAccuracy, textToImage, imageToText } = record;
-    this.scalars(record.step, `${name} ${record.set === 'valid' ? 'validation' : 'other data'}`, {
+    this.scalars(name, record.step, record.set === 'valid' ? 'validation' : 'other data', {
       loss,
       imageToTextAccuracy,
       textToImageAccuracy,
@@ -49,10 +50,17 @@ export class RunLog {
     for (const line of validationLine(record, location, batchSize)) this.note(line);
   }
 
-  /** TensorBoard groups tags by what stands before the slash. */
-  private scalars(step: number, group: string, values: Record<string, number>): void {
-    this.events ??= new EventFile(this.directory.events, step);
+  /**
+   * TensorBoard groups tags by what stands before the slash. Each stage is a run of its own there, for its steps begin
+   * anew.
+   */
+  private scalars(stage: string, step: number, group: string, values: Record<string, number>): void {
+    let file = this.events.get(stage);
+    if (file === undefined) {
+      file = new EventFile(join(this.directory.events, stage), step);
+      this.events.set(stage, file);
+    }
     const tagged = Object.entries(values).map(([name, value]) => [`${group}/${name}`, value] as const);
-    this.events.append(step, Object.fromEntries(tagged));
+    file.append(step, Object.fromEntries(tagged));
   }
 }

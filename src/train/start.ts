@@ -33,6 +33,13 @@ export function requireOneStart({ weights, resume, init }: PretrainConfig): void
   }
 }
 
+/** @throws UserError for a reset of what there is not */
+export function requireResume({ resume, resetOptimizer, resetDataOffset }: RunConfig): void {
+  if (resume === undefined && (resetOptimizer || resetDataOffset)) {
+    throw new UserError("resetOptimizer and resetDataOffset say what 'resume' leaves out: give that, too");
+  }
+}
+
 /** Whether a stage's settings suit each other and the model. @throws UserError as `createTrainer` */
 export function requireSuitable(settings: StageConfig, freezeVision: boolean, model: ModelConfig): void {
   const options = { ...settings, freezeVision, totalSteps: 1, teacher: undefined };
