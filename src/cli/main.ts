@@ -6,13 +6,14 @@ import { convertCommand } from './convert.js';
 import { dataCommand } from './data.js';
 import { downloadCommand } from './download.js';
 import { evalRetrievalCommand } from './evalRetrieval.js';
+import { exportCommand } from './export.js';
 import { pretrainCommand } from './pretrain.js';
 import { quickstartCommand } from './quickstart.js';
 
 /** Runs the command line. Bad input prints one message and exits with 1; --debug adds the stack trace. */
 export async function main(argv: readonly string[]): Promise<void> {
   const program = new Command('cn-clip')
-    .description('Pretrain and evaluate Chinese CLIP, and convert its checkpoints')
+    .description('Pretrain and evaluate Chinese CLIP, convert its checkpoints and export them')
     .version(version)
     .option('--debug', 'print stack traces')
     .configureHelp({ showGlobalOptions: true })
@@ -22,6 +23,7 @@ export async function main(argv: readonly string[]): Promise<void> {
     .addCommand(evalRetrievalCommand())
     .addCommand(downloadCommand())
     .addCommand(convertCommand())
+    .addCommand(exportCommand())
     .addCommand(dataCommand());
   // A reader that has seen enough (`| head`) ends the command, as it ends other programs.
   process.stdout.on('error', () => process.exit(141));

@@ -63,17 +63,18 @@ export function textDropoutSites(
  * hidden state of [CLS] times text_projection.
  *
  * @param dropout factors by site name (see `textDropoutSites`); a site without factors drops nothing
+ * @param attended float32 [batch, length], 1 where a token counts and 0 where it doesn't; by default all but padding count
  */
 export function encodeText(
   config: ModelConfig,
   weights: Weights,
   ids: Tensor,
   dropout: Weights = {},
+  attended: Tensor = tf.cast(tf.notEqual(ids, tf.scalar(PADDING_ID, 'int32')), 'float32'),
 ): Tensor2D {
   const [batch, length] = ids.shape;
   const layers = config.text_num_hidden_layers;
-  const isToken = tf.cast(tf.notEqual(ids, tf.scalar(PADDING_ID, 'int32')), 'float32');
-  const mask = tf.reshape(tf.mul(tf.sub(1, isToken), MASKED_SCORE), [batch, 1, 1, length]);
+  const mask = tf.reshape(tf.mul(tf.sub(1, attended), MASKED_SCORE), [batch, 1, 1, length]);
   let x = drop(embed(config, weights, ids), dropout['dropout.embeddings']);
   for (let i = 0; i < layers; i++) x = layer(config, weights, i, x, length, mask, dropout, i === layers - 1);
   return tf.matMul(x, weights.text_projection as Tensor2D);
