@@ -15,13 +15,16 @@ export const exportOnnxSchema = z.strictObject({
   vocabulary: z.string().optional().describe("vocab.txt or tokenizer.json; by default the checkpoint's own"),
   out: z.string().describe("folder and beginning of the files' names: PREFIX.img.fp32.onnx and so on"),
   precision: z
-    .union([
-      precisionList,
-      z
-        .string()
-        .transform((list) => list.split(',').map((name) => name.trim()))
-        .pipe(precisionList),
-    ])
+    .union(
+      [
+        precisionList,
+        z
+          .string()
+          .transform((list) => list.split(',').map((name) => name.trim()))
+          .pipe(precisionList),
+      ],
+      { error: `expected ${precisions.join(', ')} or several of them, separated by commas` },
+    )
     .default(['fp32'])
     .describe(`any of ${precisions.join(', ')}, separated by commas`),
   opset: z

@@ -35,7 +35,7 @@ import { jointPart, type Part, towerParts, transformersJsFolder } from './parts.
 import { quantized } from './quantize.js';
 import { embeddedSamples, type Samples } from './samples.js';
 import { Staging } from './staging.js';
-import { writeTransformersJsFiles } from './transformersjs.js';
+import { transformersJsConfig, writeTransformersJsFiles } from './transformersjs.js';
 
 /** Protobuf ends at 2 GB; browsers have less. */
 const INLINE_LIMIT_BYTES = 1e9;
@@ -77,12 +77,14 @@ export async function exportOnnx(source: ExportSource, options: ExportOptions): 
     await source.release?.();
     const parity: Parity[] = [];
     const graphs: object[] = [];
+    const external: string[] = [];
     for (const part of parts) {
       const model = await assemble(part.record(config, opset), source.tensors);
       for (const precision of precisions) {
         const file = part.fileName(precision);
         const { model: converted, halfValues } = inPrecision(model, precision);
         const encoding = writeModel(staging, part, file, converted, irVersion, options.externalData);
+        if (part.isJoint && encoding.external !== undefined) external.push(basename(file));
         checkOnnxFile(staging.path(file));
         const entries = await measure(staging, part, file, precision, samples, expected, options);
         if (halfValues !== undefined) {
@@ -101,10 +103,13 @@ export async function exportOnnx(source: ExportSource, options: ExportOptions): 
           inputs: inputs.map(describePort),
           outputs: outputs.map(describePort),
         });
-        if (options.optimize && !part.normalized) {
+        if (options.optimize && !part.isJoint) {
           for (const name of await optimize(staging, file)) report(`${name}: as ONNX Runtime has fused it`);
         }
       }
+    }
+    if (layout === 'transformersjs') {
+      staging.writeJson(`${transformersJsFolder(base)}/config.json`, transformersJsConfig(config, external));
     }
     staging.writeJson(manifest, {
       format: 1,
@@ -202,7 +207,7 @@ async function measure(
 ): Promise<Parity[]> {
   const threshold = minimumCosine?.[precision] ?? defaultMinimumCosine[precision];
   const found = await featuresOf(staging.path(file), samples, part.names, width);
-  const wanted = part.normalized
+  const wanted = part.isJoint
     ? { image: normalize(expected.image, width), text: normalize(expected.text, width) }
     : expected;
   return (Object.entries(found) as [Tower, Float32Array][]).map(([tower, features]) => {

@@ -10,8 +10,8 @@ export interface Part {
   /** name of the file with the weights */
   externalName: (fileName: string) => string;
   names: FeatureNames;
-  /** whether the features come out with length 1 */
-  normalized: boolean;
+  /** both towers, whose features come out with length 1 */
+  isJoint: boolean;
 }
 
 /** The towers, as the reference names their files. */
@@ -23,14 +23,14 @@ export function towerParts(base: string): Part[] {
       fileName: (precision) => `${base}.img.${precision}.onnx`,
       externalName,
       names: { image: { input: 'image', output: 'unnorm_image_features' } },
-      normalized: false,
+      isJoint: false,
     },
     {
       record: recordTextTower,
       fileName: (precision) => `${base}.txt.${precision}.onnx`,
       externalName,
       names: { text: { input: 'text', output: 'unnorm_text_features' } },
-      normalized: false,
+      isJoint: false,
     },
   ];
 }
@@ -51,6 +51,6 @@ export function jointPart(base: string): Part {
       image: { input: 'pixel_values', output: 'image_embeds' },
       text: { input: 'input_ids', output: 'text_embeds', mask: 'attention_mask' },
     },
-    normalized: true,
+    isJoint: true,
   };
 }

@@ -3,7 +3,7 @@ import type { ModelConfig, ViTConfig } from '../model/config.js';
 import { Tokenizer } from '../text/tokenizer.js';
 import type { Staging } from './staging.js';
 
-/** Everything but the graphs that @huggingface/transformers reads of a ChineseCLIP folder. */
+/** Preprocessing and tokenizer as @huggingface/transformers reads them of a ChineseCLIP folder. */
 export function writeTransformersJsFiles(
   staging: Staging,
   folder: string,
@@ -11,8 +11,8 @@ export function writeTransformersJsFiles(
   vocabulary: readonly string[],
 ): void {
   const json = (name: string, content: object) => staging.writeJson(`${folder}/${name}`, content);
-  json('config.json', toHuggingFaceConfig(config as ViTConfig, 'float32'));
-  json('preprocessor_config.json', preprocessorConfig(config));
+  // It knows the class by its older name alone, which comes second.
+  json('preprocessor_config.json', { ...preprocessorConfig(config), image_processor_type: undefined });
   json('tokenizer_config.json', {
     ...tokenizerConfig,
     model_max_length: config.text_max_position_embeddings,
@@ -20,8 +20,21 @@ export function writeTransformersJsFiles(
   json('tokenizer.json', tokenizerJson(new Tokenizer(vocabulary).vocabulary));
 }
 
+/**
+ * The config.json of such a folder.
+ *
+ * @param external names of the graphs whose weights lie in a file of their own
+ */
+export function transformersJsConfig(config: ModelConfig, external: readonly string[]): object {
+  const format = Object.fromEntries(external.map((name) => [name, true]));
+  return {
+    ...toHuggingFaceConfig(config as ViTConfig, 'float32'),
+    'transformers.js_config': external.length === 0 ? undefined : { use_external_data_format: format },
+  };
+}
+
 /** The tokenizer.json of an uncased BERT. */
-export function tokenizerJson(vocabulary: readonly string[]): object {
+function tokenizerJson(vocabulary: readonly string[]): object {
   const ids = new Map(vocabulary.map((piece, id) => [piece, id]));
   const special = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]'].filter((piece) => ids.has(piece));
   const token = (id: string, type: number) => ({ SpecialToken: { id, type_id: type } });
