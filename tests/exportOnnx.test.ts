@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { test } from 'node:test';
 import * as ort from 'onnxruntime-node';
@@ -150,6 +150,7 @@ test('the folder says all that one needs, and the manifest what lies in it', asy
 test('nothing is replaced unasked, and the same export gives the same bytes', async () => {
   const out = place();
   const model = tinyModel(onnx);
+  const another = tinyModel(onnx, { vision_layers: 1 });
   const { files } = await exportOnnx(model, { out });
   const contents = files.map((file) => readFileSync(file));
   await assert.rejects(exportOnnx(model, { out }), /model\.manifest\.json exists already/);
@@ -157,7 +158,15 @@ test('nothing is replaced unasked, and the same export gives the same bytes', as
   await exportOnnx(model, { out: join(out, '..', 'other') });
   await exportOnnx(model, { out, overwrite: true });
   for (const [i, file] of files.entries()) assert.ok(readFileSync(file).equals(contents[i]), file);
-  const another = tinyModel(onnx, { vision_layers: 1 });
+  // What is found late, weights that an earlier export left beside its graph, stays too.
+  const late = place();
+  await exportOnnx(model, { out: late, externalData: true });
+  for (const name of readdirSync(join(late, '..'))) {
+    if (!name.endsWith('.extra_file')) rmSync(join(late, '..', name));
+  }
+  const left = readdirSync(join(late, '..'));
+  await assert.rejects(exportOnnx(another, { out: late, externalData: true }), /extra_file exists already/);
+  assert.deepEqual(readdirSync(join(late, '..')), left);
   await assert.rejects(exportOnnx(another, { out: join(out, '..', 'third') }), /config\.json exists already/);
 });
 

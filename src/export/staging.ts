@@ -13,6 +13,9 @@ export interface StagedFile {
   sha256: string;
 }
 
+/** Exports to one folder share the vocabulary, say; what is larger than any is a graph or its weights. */
+const SHARED_MAX_BYTES = 64 << 20;
+
 /**
  * The files of an export on their way: they are written into a temporary folder beside their final places, and all
  * moved there when all of them are good.
@@ -86,14 +89,13 @@ export class Staging {
     );
   }
 
-  /** @throws UserError if a file of that name is there, and must be kept because it is another one */
+  /** @throws UserError if a file of that name is there, and must be kept because it is not the same */
   requireFree(name: string): void {
     const path = join(this.folder, name);
     if (this.overwrite || !existsSync(path)) return;
-    const staged = this.path(name);
-    // Exports to one folder share the vocabulary, say.
-    if (existsSync(staged) && statSync(path).isFile() && readFileSync(path).equals(readFileSync(staged)))
-      return;
+    const [staged, status] = [this.path(name), statSync(path)];
+    const isSmallFile = status.isFile() && status.size <= SHARED_MAX_BYTES;
+    if (isSmallFile && existsSync(staged) && readFileSync(path).equals(readFileSync(staged))) return;
     throw new UserError(`${path} exists already: give another --out, or --overwrite true`);
   }
 
@@ -101,9 +103,11 @@ export class Staging {
    * Moves everything to its place, the given file last: it tells that the others are there.
    *
    * @returns the paths of all files
+   * @throws UserError as requireFree, with nothing moved
    */
   publish(last: string): string[] {
     const names = readdirSync(this.temporary).filter((name) => name !== last);
+    for (const name of [...names, last]) this.requireFree(name);
     for (const name of [...names, last]) {
       const target = join(this.folder, name);
       // Another folder can't be renamed onto one.
