@@ -1,9 +1,6 @@
 import { basename } from 'node:path';
-import type * as Ort from 'onnxruntime-node';
-import * as ort from 'onnxruntime-node';
 import { preprocessorConfig } from '../checkpoint/huggingfaceConfig.js';
 import { UserError } from '../errors.js';
-import { normalize } from '../eval/ranking.js';
 import { byteLengthOf } from '../io/tensor.js';
 import { installedVersion, version } from '../io/version.js';
 import { type ModelConfig, requireFit } from '../model/config.js';
@@ -21,21 +18,14 @@ import {
   requireTransformersJs,
   versionsOf,
 } from './options.js';
-import { LARGEST_HALF, largestValue, largestValueModel } from './overflow.js';
-import {
-  compare,
-  type Features,
-  featuresOf,
-  frugalOptions,
-  type Parity,
-  type Precision,
-  type Tower,
-} from './parity.js';
+import { largestValue, largestValueModel } from './overflow.js';
+import type { Features, Parity, Precision } from './parity.js';
 import { jointPart, type Part, towerParts, transformersJsFolder } from './parts.js';
 import { quantized } from './quantize.js';
 import { embeddedSamples, type Samples } from './samples.js';
 import { Staging } from './staging.js';
 import { transformersJsConfig, writeTransformersJsFiles } from './transformersjs.js';
+import { describe, measure, optimize, requireHalf } from './verify.js';
 
 /** Protobuf ends at 2 GB; browsers have less. */
 const INLINE_LIMIT_BYTES = 1e9;
@@ -51,71 +41,57 @@ const BATCH = 4;
  * where a file exists; for an opset or IR version out of range; for a weight that float16 can't hold
  */
 export async function exportOnnx(source: ExportSource, options: ExportOptions): Promise<ExportResult> {
-  const { out, precisions = ['fp32'], vocabulary, layout = 'towers', report = () => {} } = options;
+  const { out, vocabulary, layout = 'towers', report = () => {} } = options;
+  const precisions = new Set<Precision>(options.precisions ?? ['fp32']);
   const { opset, irVersion } = versionsOf(options);
   const { config } = source;
-  if (precisions.length === 0) throw new UserError('no precision to export: name fp32, fp16 or int8');
+  if (precisions.size === 0) throw new UserError('no precision to export: name fp32, fp16 or int8');
   if (vocabulary !== undefined) requireFit(new Tokenizer(vocabulary), config, 2);
   if (layout === 'transformersjs') requireTransformersJs(config, vocabulary);
 
   const base = basename(out);
+  const manifest = `${base}.manifest.json`;
+  const parts = [...towerParts(base), ...(layout === 'transformersjs' ? [jointPart(base)] : [])];
   const staging = new Staging(out, options.overwrite ?? false);
   try {
-    const parts = [...towerParts(base), ...(layout === 'transformersjs' ? [jointPart(base)] : [])];
-    const manifest = `${base}.manifest.json`;
     writeCompanions(staging, config, vocabulary);
-    for (const { name } of [...staging.files]) staging.requireFree(name);
     if (layout === 'transformersjs') {
       writeTransformersJsFiles(staging, transformersJsFolder(base), config, vocabulary!);
-      staging.requireFree(transformersJsFolder(base));
     }
-    staging.requireFree(manifest);
+    for (const name of [...staging.names, manifest]) staging.requireFree(name);
     for (const part of parts) for (const p of precisions) staging.requireFree(part.fileName(p));
 
     const samples = options.samples ?? embeddedSamples(config, vocabulary);
     const expected = await expectedFeatures(source, samples);
     await source.release?.();
-    const parity: Parity[] = [];
-    const graphs: object[] = [];
-    const external: string[] = [];
+    const written: WrittenGraph[] = [];
     for (const part of parts) {
       const model = await assemble(part.record(config, opset), source.tensors);
       for (const precision of precisions) {
-        const file = part.fileName(precision);
-        const { model: converted, halfValues } = inPrecision(model, precision);
-        const encoding = writeModel(staging, part, file, converted, irVersion, options.externalData);
-        if (part.isJoint && encoding.external !== undefined) external.push(basename(file));
-        checkOnnxFile(staging.path(file));
-        const entries = await measure(staging, part, file, precision, samples, expected, options);
-        if (halfValues !== undefined) {
-          const scratch = `${file}.largest`;
-          staging.write(scratch, encodeOnnx(largestValueModel(converted, halfValues), encoding));
-          const largest = await largestValue(staging.path(scratch), samples, part.names);
-          staging.remove(scratch);
-          requireHalf(largest, file, entries);
-        }
-        parity.push(...entries);
-        for (const entry of entries) report(describe(entry));
-        const { inputs, outputs } = converted;
-        graphs.push({
-          file,
+        const graph = await writeGraph(
+          staging,
+          part,
+          model,
           precision,
-          inputs: inputs.map(describePort),
-          outputs: outputs.map(describePort),
-        });
-        if (options.optimize && !part.isJoint) {
-          for (const name of await optimize(staging, file)) report(`${name}: as ONNX Runtime has fused it`);
-        }
+          samples,
+          expected,
+          options,
+          irVersion,
+        );
+        for (const entry of graph.parity) report(describe(entry));
+        written.push(graph);
       }
     }
     if (layout === 'transformersjs') {
+      const external = written.filter(({ isExternal }) => isExternal).map(({ file }) => basename(file));
       staging.writeJson(`${transformersJsFolder(base)}/config.json`, transformersJsConfig(config, external));
     }
+    const parity = written.flatMap((graph) => graph.parity);
     staging.writeJson(manifest, {
       format: 1,
       opset,
       irVersion,
-      graphs,
+      graphs: written.map(({ file, precision, inputs, outputs }) => ({ file, precision, inputs, outputs })),
       parity,
       files: staging.files,
       model: config,
@@ -126,6 +102,50 @@ export async function exportOnnx(source: ExportSource, options: ExportOptions): 
     staging.discard();
     throw error;
   }
+}
+
+interface WrittenGraph {
+  file: string;
+  precision: Precision;
+  inputs: object[];
+  outputs: object[];
+  isExternal: boolean;
+  parity: Parity[];
+}
+
+/** Writes a graph in one precision, checks it and compares it with the model. */
+async function writeGraph(
+  staging: Staging,
+  part: Part,
+  model: OnnxModel,
+  precision: Precision,
+  samples: Samples,
+  expected: Features,
+  { minimumCosine, externalData, optimize: isOptimized }: ExportOptions,
+  irVersion: number,
+): Promise<WrittenGraph> {
+  const file = part.fileName(precision);
+  const { model: converted, halfValues } = inPrecision(model, precision);
+  const encoding = writeModel(staging, part, file, converted, irVersion, externalData);
+  checkOnnxFile(staging.path(file));
+  const threshold = minimumCosine?.[precision] ?? defaultMinimumCosine[precision];
+  const parity = await measure(staging, part, precision, samples, expected, threshold);
+  if (halfValues !== undefined) {
+    const scratch = `${file}.largest`;
+    staging.write(scratch, encodeOnnx(largestValueModel(converted, halfValues), encoding));
+    const largest = await largestValue(staging.path(scratch), samples, part.names);
+    staging.remove(scratch);
+    requireHalf(largest, file, parity);
+  }
+  if (isOptimized && !part.isJoint) await optimize(staging, file);
+  return {
+    file,
+    precision,
+    inputs: converted.inputs.map(describePort),
+    outputs: converted.outputs.map(describePort),
+    isExternal: encoding.external !== undefined,
+    parity,
+  };
 }
 
 function describePort({ name, shape, dtype }: Port): object {
@@ -192,74 +212,4 @@ function writeModel(
   staging.write(part.externalName(file), encodeExternal(model, external));
   staging.write(file, encodeOnnx(model, { irVersion, external }));
   return { irVersion, external };
-}
-
-/** @throws UserError naming the tower that is too far from the model */
-async function measure(
-  staging: Staging,
-  part: Part,
-  file: string,
-  precision: Precision,
-  samples: Samples,
-  expected: Features,
-  { minimumCosine }: ExportOptions,
-  width = expected.image.length / samples.images,
-): Promise<Parity[]> {
-  const threshold = minimumCosine?.[precision] ?? defaultMinimumCosine[precision];
-  const found = await featuresOf(staging.path(file), samples, part.names, width);
-  const wanted = part.isJoint
-    ? { image: normalize(expected.image, width), text: normalize(expected.text, width) }
-    : expected;
-  return (Object.entries(found) as [Tower, Float32Array][]).map(([tower, features]) => {
-    const entry = { file, tower, precision, ...compare(tower, features, wanted, width), threshold };
-    if (entry.minCosine >= threshold) return entry;
-    const found = Number.isNaN(entry.minCosine)
-      ? 'features that are not finite'
-      : `features with a cosine of ${entry.minCosine.toFixed(5)} to the model's (mean ${entry.meanCosine.toFixed(5)})`;
-    throw new UserError(
-      `the ${tower} tower in ${precision} (${file}) has ${found} on ${entry.samples} samples, at least ${threshold} was ` +
-        `asked for. Nothing was written. --minimum-cosine.${precision} sets what is enough`,
-    );
-  });
-}
-
-/** Notes the largest value of a file in half precision. @throws UserError where float16 does not reach so far */
-function requireHalf(largest: number, file: string, entries: Parity[]): void {
-  if (largest <= LARGEST_HALF) {
-    for (const entry of entries) entry.largestHalf = largest;
-    return;
-  }
-  const towers = entries.map(({ tower }) => tower).join(' or ');
-  throw new UserError(
-    `the ${towers} tower in fp16 (${file}) computes values up to ${largest.toExponential(1)}, float16 ends at ` +
-      `${LARGEST_HALF}: export it in fp32`,
-  );
-}
-
-/** The graph as ONNX Runtime runs it, for any processor. @returns names of the files */
-async function optimize(staging: Staging, file: string): Promise<string[]> {
-  const name = file.replace(/\.onnx$/, '.optimized.onnx');
-  const external = `${basename(name)}.extra_file`;
-  const options: Ort.InferenceSession.SessionOptions = {
-    ...frugalOptions,
-    graphOptimizationLevel: 'extended',
-    optimizedModelFilePath: staging.path(name),
-    extra: {
-      session: {
-        disable_prepacking: '1',
-        optimized_model_external_initializers_file_name: external,
-        optimized_model_external_initializers_min_size_in_bytes: '1024',
-      },
-    },
-  };
-  const session = await ort.InferenceSession.create(staging.path(file), options);
-  await session.release();
-  const names = [name, name.slice(0, -basename(name).length) + external];
-  for (const each of names) staging.add(each);
-  return names;
-}
-
-function describe({ file, tower, minCosine, meanCosine, topTenAgreement, samples }: Parity): string {
-  const agreement = `${(100 * topTenAgreement).toFixed(0)} % of the top ten`;
-  return `${file}: ${tower} features, cosine min ${minCosine.toFixed(6)} mean ${meanCosine.toFixed(6)}, ${agreement} (${samples} samples)`;
 }

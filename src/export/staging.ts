@@ -42,6 +42,11 @@ export class Staging {
     mkdirSync(this.temporary);
   }
 
+  /** What is to be published: files, and the folders of others. */
+  get names(): string[] {
+    return readdirSync(this.temporary);
+  }
+
   /** Where a file lies until it is published. */
   path(name: string): string {
     return join(this.temporary, name);
@@ -106,7 +111,7 @@ export class Staging {
    * @throws UserError as requireFree, with nothing moved
    */
   publish(last: string): string[] {
-    const names = readdirSync(this.temporary).filter((name) => name !== last);
+    const names = this.names.filter((name) => name !== last);
     for (const name of [...names, last]) this.requireFree(name);
     for (const name of [...names, last]) {
       const target = join(this.folder, name);
