@@ -3,11 +3,11 @@ import { parentPort, workerData } from 'node:worker_threads';
 import sharp from 'sharp';
 import { messageOf, UserError } from '../errors.js';
 import { augmentImage } from '../image/augment/augment.js';
-import { decodeImage } from '../image/decode.js';
+import { decodeImage, withDecodedImage } from '../image/decode.js';
 import { convertToRgb, normalizePixels, resizeToRgb } from '../image/preprocess.js';
 import { Random } from '../random.js';
 import type { ImageSource } from './dataset.js';
-import { collectGarbage } from './garbage.js';
+import { pictureDone } from './garbage.js';
 import { openImages } from './images.js';
 
 /** What a worker is started with. */
@@ -56,6 +56,9 @@ const values = 3 * resolution ** 2;
 sharp.concurrency(1);
 sharp.cache(false);
 
+/** New memory for each picture would cost more than resizing. */
+const resizedPixels = new Uint8Array(values);
+
 /** Jobs run one after the other, in the order they came. */
 let last = Promise.resolve();
 parentPort!.on('message', (job: Job) => {
@@ -72,18 +75,22 @@ async function run({ job, task, rows, augmentation }: Job): Promise<void> {
         const { bytes, name } = await images.read(row);
         if (task !== 'pixels') hashes.set(hashOf(bytes), place * 2);
         if (task === 'hash') continue;
-        const image = await decodeImage(bytes, name);
-        if (task === 'check') continue;
+        if (task === 'check') {
+          await decodeImage(bytes, name);
+          continue;
+        }
         const key = augmentation && ['augment', augmentation.epoch, augmentation.pairs[place]];
-        const resized = key
-          ? augmentImage(image, resolution, new Random(augmentation.seed, ...key))
-          : resizeToRgb(convertFirst ? convertToRgb(image) : image, resolution);
-        normalizePixels(resized, pixels, place * values);
+        await withDecodedImage(bytes, name, (image) => {
+          const resized = key
+            ? augmentImage(image, resolution, new Random(augmentation.seed, ...key))
+            : resizeToRgb(convertFirst ? convertToRgb(image) : image, resolution, resizedPixels);
+          normalizePixels(resized, pixels, place * values);
+        });
       } catch (error) {
         if (!(error instanceof UserError)) throw error;
         failures.set(place, error.message);
       }
-      collectGarbage();
+      pictureDone();
     }
     const result: JobResult = { job, pixels, hashes, failures };
     parentPort!.postMessage(result, [pixels.buffer, hashes.buffer]);

@@ -2,8 +2,9 @@ import sharp, { type Metadata, type Sharp } from 'sharp';
 import { messageOf, UserError } from '../errors.js';
 import { decodeBmp, isBmp } from './bmp.js';
 import { type GifPalette, inspectGif } from './gif.js';
-import { jpegComponents } from './jpeg.js';
+import { type JpegFrame, jpegFrame } from './jpeg.js';
 import type { Image } from './resize.js';
+import { turboJpeg } from './turboJpeg.js';
 
 /**
  * A picture before resizing, with what Pillow's mode decides in the reference: how it is resized (palette and
@@ -29,10 +30,36 @@ const MAX_SIDE = 65_535;
  * @throws UserError for another format, a damaged or truncated file, one above 179 million pixels or 65,535 a side
  */
 export async function decodeImage(bytes: Uint8Array, name: string): Promise<DecodedImage> {
+  return withDecodedImage(bytes, name, (image) => ({ ...image, data: image.data.slice() }));
+}
+
+/**
+ * Decodes as `decodeImage` does and gives what `use` makes of the picture. Its pixels may lie in memory that the next
+ * picture overwrites: `use` keeps none of them.
+ */
+export async function withDecodedImage<T>(
+  bytes: Uint8Array,
+  name: string,
+  use: (image: DecodedImage) => T,
+): Promise<T> {
   // Checked here, before a decoder sees the bytes: sharp would also render SVG and others.
   if (!hasKnownSignature(bytes)) {
     throw new UserError(`${name}: no picture that can be read; expected a JPEG, PNG, WebP, GIF or BMP file`);
   }
+  const frame = isJpeg(bytes) ? jpegFrame(bytes) : undefined;
+  if (frame && frame.components !== 4) {
+    const decode = await turboJpeg(bytes, frame.pixels);
+    const image = decode?.();
+    if (image) return use({ ...image, mode: 'RGB', resampling: 'bicubic' });
+  }
+  return use(await decodeOther(bytes, name, frame));
+}
+
+async function decodeOther(
+  bytes: Uint8Array,
+  name: string,
+  frame: JpegFrame | undefined,
+): Promise<DecodedImage> {
   try {
     if (isBmp(bytes)) return decodeBmp(bytes, MAX_PIXELS);
     const gif = isGif(bytes) ? inspectGif(bytes) : undefined;
@@ -41,7 +68,7 @@ export async function decodeImage(bytes: Uint8Array, name: string): Promise<Deco
       failOn: 'error',
       limitInputPixels: MAX_PIXELS,
     });
-    const { mode, resampling } = modeOfJpeg(bytes) ?? (await inspect(picture, bytes, gif));
+    const { mode, resampling } = modeOfJpeg(frame) ?? (await inspect(picture, bytes, gif));
     if (mode === 'CMYK') picture.pipelineColourspace('cmyk').toColourspace('cmyk');
     else picture.toColourspace('srgb');
     if (mode === 'RGB') picture.removeAlpha();
@@ -58,10 +85,8 @@ export async function decodeImage(bytes: Uint8Array, name: string): Promise<Deco
 
 type Treatment = Pick<DecodedImage, 'mode' | 'resampling'>;
 
-function modeOfJpeg(bytes: Uint8Array): Treatment | undefined {
-  const components = isJpeg(bytes) ? jpegComponents(bytes) : undefined;
-  if (components === undefined) return undefined;
-  return { mode: components === 4 ? 'CMYK' : 'RGB', resampling: 'bicubic' };
+function modeOfJpeg(frame: JpegFrame | undefined): Treatment | undefined {
+  return frame && { mode: frame.components === 4 ? 'CMYK' : 'RGB', resampling: 'bicubic' };
 }
 
 async function inspect(picture: Sharp, bytes: Uint8Array, gif: GifPalette | undefined): Promise<Treatment> {

@@ -1,5 +1,5 @@
 import { RangedFile } from '../io/readFile.js';
-import { type DecodedImage, decodeImage } from './decode.js';
+import { type DecodedImage, withDecodedImage } from './decode.js';
 import { type Image, resizeBicubic, resizeNearest } from './resize.js';
 
 /** Mean and standard deviation of red, green and blue that CLIP models expect, for values in [0, 1]. */
@@ -31,8 +31,10 @@ export async function resizeImage(
     typeof picture === 'string'
       ? { bytes: readWhole(picture), name: picture }
       : { bytes: picture, name: 'picture' };
-  const { data, width, height } = resizeToRgb(await decodeImage(bytes, name), size);
-  return { data, width, height };
+  return withDecodedImage(bytes, name, (image) => {
+    const { data, width, height } = resizeToRgb(image, size);
+    return { data: data === image.data ? data.slice() : data, width, height };
+  });
 }
 
 /**
@@ -52,12 +54,14 @@ export async function preprocessImage(picture: string | Uint8Array, size: number
 /**
  * Resizes to (resolution, resolution), then converts to RGB, both as Pillow does for the picture's mode. An alpha
  * channel weighs the colours while they are resized and is then dropped.
+ *
+ * @param out where the result may be written, to spare new memory: 3 · resolution² values
  */
-export function resizeToRgb(image: DecodedImage, resolution: number): Image {
+export function resizeToRgb(image: DecodedImage, resolution: number, out?: Uint8Array): Image {
   const { mode, resampling } = image;
   if (image.width === resolution && image.height === resolution) return toRgb(image, mode);
   if (resampling === 'nearest') return toRgb(resizeNearest(image, resolution, resolution), mode);
-  if (mode !== 'RGBA') return toRgb(resizeBicubic(image, resolution, resolution), mode);
+  if (mode !== 'RGBA') return toRgb(resizeBicubic(image, resolution, resolution, out), mode);
   return toRgb(unpremultiply(resizeBicubic(premultiply(image), resolution, resolution)), mode);
 }
 

@@ -37,11 +37,13 @@ let kept = instantiate();
  * leaves an axis as it is. In WebAssembly for its SIMD.
  *
  * @param image 3 or 4 channels
+ * @param out where the result goes, if it fits there exactly; by default into new memory
  */
 export function resample(
   image: Image,
   horizontal: AxisWeights | undefined,
   vertical: AxisWeights | undefined,
+  out?: Uint8Array,
 ): Image {
   const { channels, data } = image;
   const width = horizontal?.starts.length ?? image.width;
@@ -91,5 +93,8 @@ export function resample(
     store(vertical, tables[1], stride);
     columns(between, stride, output, height, tables[1].starts, tables[1].weights, vertical.pairs);
   }
-  return { width, height, channels, data: bytes.slice(output, output + height * stride) };
+  const result = bytes.subarray(output, output + height * stride);
+  if (out?.length !== result.length) return { width, height, channels, data: result.slice() };
+  out.set(result);
+  return { width, height, channels, data: out };
 }

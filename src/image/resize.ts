@@ -21,11 +21,12 @@ const SUPPORT = 2;
  * treated alike: an alpha channel has to be premultiplied before.
  *
  * @param image 3 or 4 channels
+ * @param out see resample
  */
-export function resizeBicubic(image: Image, width: number, height: number): Image {
+export function resizeBicubic(image: Image, width: number, height: number, out?: Uint8Array): Image {
   const horizontal = width === image.width ? undefined : axisWeights(image.width, width);
   const vertical = height === image.height ? undefined : axisWeights(image.height, height);
-  return horizontal || vertical ? resample(image, horizontal, vertical) : image;
+  return horizontal || vertical ? resample(image, horizontal, vertical, out) : image;
 }
 
 /** Resizes by taking the pixel under each output pixel's centre, as Pillow does. */
