@@ -113,7 +113,8 @@ async function evaluate(
     const result = await time.measure('search', () => evaluateRetrieval(features));
     const publishedModel = config.published ?? recognizeModel(model.config);
     const label = { model: location, dataset: name, split, setup: config.setup, publishedModel };
-    const evaluation = { summary: summarize(label, result), result };
+    const summary = await time.measure('statistics', () => summarize(label, result));
+    const evaluation = { summary, result };
     reporter.line(time.toString());
     if (folder !== undefined || config.report !== undefined) {
       const examples = await gatherExamples({ ...features, ...result }, dataset);

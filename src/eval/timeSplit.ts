@@ -1,5 +1,5 @@
 /** What an evaluation spends its time on, beside what is not measured apart. */
-export type TimePart = 'towers' | 'waiting for pictures' | 'tokens' | 'search';
+export type TimePart = 'towers' | 'waiting for pictures' | 'tokens' | 'search' | 'statistics';
 
 /** How the time of an evaluation is divided. Starts when it is made. */
 export class TimeSplit {

@@ -37,7 +37,7 @@ export function queryCard({ text, results, missed, rankOfTrue }: QueryExample): 
 <h3 lang="zh">${text}</h3>
 <small>${rankText('picture', rankOfTrue)}</small>
 <ol class="results">
-${pictures}${missed === undefined ? '' : html`<li class="right"><img src="${dataUri(missed.image, missed.id)}" alt="The right picture ${missed.id}">✓ sought</li>\n`}</ol>
+${pictures}${missed === undefined ? '' : html`<li class="right"><img src="${dataUri(missed.image, missed.id)}" alt="The right picture ${missed.id}">✓</li>\n`}</ol>
 </article>
 `;
 }

@@ -1,5 +1,5 @@
 import type { RetrievalResult } from '../eval/retrieval.js';
-import { directions, type RetrievalSummary } from '../eval/retrievalSummary.js';
+import { directions, measures, type RetrievalSummary } from '../eval/retrievalSummary.js';
 import { arrows, recallColumns, recallRows } from '../eval/retrievalTable.js';
 import { writeText } from '../io/atomic.js';
 import { lineChart } from './chart.js';
@@ -47,7 +47,7 @@ ${recallTable(summary)}
 </section>
 <section>
 <h2>Recall by k</h2>
-${recallCurve(result)}
+<div class="single">${recallCurve(result)}</div>
 </section>
 ${examples === undefined ? '' : exampleSections(examples)}`;
 }
@@ -63,15 +63,16 @@ function tiles(summary: RetrievalSummary): Html {
 }
 
 function recallTable(summary: RetrievalSummary): Html {
-  // Pool and queries stand below the direction, so that the table fits a phone.
-  const columns = recallColumns.slice(0, -2);
+  // The rest stands in the tiles and below the direction, so that the table fits a phone.
+  const columns = recallColumns.slice(0, measures.length);
   const rows = directions.flatMap((direction) =>
     recallRows(summary, direction).map(({ label, cells, isResult }): TableRow => {
       const { queries, pool } = summary[direction];
       const heading = isResult
         ? html`${label}<br><small>${grouped(queries)} queries, pool of ${grouped(pool)}</small>`
         : label;
-      return { cells: [heading, ...cells.slice(0, columns.length)], secondary: !isResult };
+      const values = cells.slice(0, columns.length).map((cell) => cell.replace(' …', '\u00a0…'));
+      return { cells: [heading, ...values], secondary: !isResult };
     }),
   );
   return table(['Direction', ...columns], rows);

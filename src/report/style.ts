@@ -50,6 +50,8 @@ tr.secondary > * { border-top: 0; padding-top: 0; color: var(--quiet); font-weig
 .grid { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); gap: .75rem; }
 .grid > * { min-width: 0; }
 figure { margin: 0; }
+.single { max-width: 34rem; }
+@media (max-width: 30rem) { .numbers .secondary td, .numbers small { white-space: normal; } .numbers th, .numbers td { padding-left: .25rem; padding-right: .25rem; } }
 
 .chart figcaption { color: var(--text); font-weight: 600; margin-bottom: .25rem; }
 .chart svg { display: block; width: 100%; height: auto; font-size: 12px; }
