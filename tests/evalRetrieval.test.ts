@@ -6,12 +6,15 @@ import sharp from 'sharp';
 import { writeCheckpoint } from '../src/checkpoint/directory.js';
 import { evalCommand } from '../src/cli/eval.js';
 import { evalRetrievalCommand } from '../src/cli/evalRetrieval.js';
+import { convertDataset } from '../src/data/convert.js';
 import { openDataset } from '../src/data/dataset.js';
 import { encodeTexts } from '../src/eval/encode.js';
 import { readFeatures } from '../src/eval/files.js';
 import { normalize } from '../src/eval/ranking.js';
+import type { RetrievalResult, Scores } from '../src/eval/retrieval.js';
 import { publishedRecall } from '../src/eval/retrievalBenchmarks.js';
-import type { RetrievalSummary } from '../src/eval/retrievalSummary.js';
+import { compareModels, type RetrievalSummary, summarize } from '../src/eval/retrievalSummary.js';
+import { textTable } from '../src/eval/retrievalTable.js';
 import { writeNpy } from '../src/io/npy.js';
 import { loadModelConfig } from '../src/model/config.js';
 import { createModel } from '../src/model/load.js';
@@ -76,6 +79,8 @@ for (const [i, name] of ['first', 'second'].entries()) {
 }
 const first = join(folder, 'first');
 const second = join(folder, 'second');
+
+const silent = { line: () => {}, begin: () => {}, advance: () => {}, end: () => {} };
 
 const goldenFiles = [
   ...['--image-features', golden('imgs.img_feat.jsonl'), '--text-features', golden('texts.txt_feat.jsonl')],
@@ -182,6 +187,66 @@ test('a split without annotation gives the predictions to submit', async () => {
   assert.ok(!existsSync(join(out, 'scores.json')));
 });
 
+test('an LMDB folder gives what its tsv files give', async () => {
+  const elsewhere = join(folder, 'lmdb');
+  const from = join(data, 'Flickr30K-CN');
+  mkdirSync(elsewhere);
+  await convertDataset(from, join(elsewhere, 'flickr30k-cn'), {
+    to: 'lmdb',
+    splits: ['test'],
+    source: undefined,
+    reporter: silent,
+  });
+  const run = async (where: string, out: string) => {
+    await evalRetrieval('--dataset', 'flickr30k-cn', '--data', where, '--model', first, '--out', out);
+    const { textToImage, imageToText } = readJson<RetrievalSummary>(join(out, 'scores.json'));
+    return { textToImage, imageToText };
+  };
+  assert.deepEqual(await run(elsewhere, join(folder, 'out-lmdb')), await run(data, join(folder, 'out-tsv')));
+});
+
+test('a summary and its comparison, worked out by hand', () => {
+  const scores = (recallAt1: number, recallAt5: number, recallAt10: number): Scores => {
+    const recall = { recallAt1, recallAt5, recallAt10, meanRecall: (recallAt1 + recallAt5 + recallAt10) / 3 };
+    return { ...recall, medianRank: Infinity, chance: recall, queryCount: 4, poolSize: 50 };
+  };
+  const result = (ranks: number[], ...recall: [number, number, number]): RetrievalResult => {
+    const direction = {
+      scores: scores(...recall),
+      ranks: Float64Array.from(ranks),
+      predictions: [],
+      predictionScores: new Float32Array(0),
+    };
+    return { textToImage: direction, imageToText: direction };
+  };
+  const a = result([1, Number.NaN, 5, 11, Infinity], 25, 50, 50);
+  const b = result([2, Number.NaN, 1, 1, 7], 50, 75, 100);
+  const name = {
+    model: 'm',
+    dataset: 'muge',
+    split: 'valid',
+    setup: 'finetune',
+    publishedModel: 'RN50',
+  } as const;
+  const { textToImage, imageToText } = summarize(name, a);
+  assert.equal(textToImage.medianRank, null);
+  assert.deepEqual(textToImage.published, { r1: 48.6, r5: 75.1, r10: 84, meanRecall: 69.2 });
+  assert.equal(imageToText.published, undefined);
+  // Four queries of which one counts: a resample has 0 to 4 of it.
+  assert.deepEqual(textToImage.intervals.r1, { low: 0, high: 75 });
+  const { r1, r10, meanRecall } = compareModels('m', a, b).textToImage;
+  // At 1 the second has two more, and lost one: p = 1 of a coin that shows 2 to 1. At 10 it has two more: p = 1/2.
+  assert.deepEqual([r1.difference, r1.onlyFirst, r1.onlySecond, r1.pValue], [0.25, 2, 1, 1]);
+  assert.deepEqual([r10.difference, r10.pValue], [0.5, 0.5]);
+  assert.ok(Math.abs(meanRecall.difference - (0.25 + 0.25 + 0.5) / 3) < 1e-12);
+  const [head, found, interval, , published, difference] = textTable([summarize(name, a)]);
+  assert.match(head, /R@1 +R@5 +R@10 +mean +median rank/);
+  assert.match(found, /^muge valid +m +text→image +25\.00 +50\.00 +50\.00 +41\.67 +– +50 +4$/);
+  assert.match(interval, /95 % interval +0\.0 … 75\.0/);
+  assert.match(published, /published RN50, finetune +48\.6 +75\.1 +84\.0 +69\.2$/);
+  assert.match(difference, /difference +−23\.6 +−25\.1 +−34\.0 +−27\.5$/);
+});
+
 test('published results are of their split, setup and model', () => {
   assert.deepEqual(
     publishedRecall('coco-cn', 'test', 'finetune', 'imageToText', 'ViT-H-14'),
@@ -196,7 +261,6 @@ test('texts sorted by length have the features that each has alone', async () =>
   const dataset = await openDataset(join(data, 'MUGE'), { split: 'valid' });
   const tokenizer = new Tokenizer(vocabulary);
   const model = createModel(config, onnx, 0);
-  const silent = { line: () => {}, begin: () => {}, advance: () => {}, end: () => {} };
   const sorted = await encodeTexts(model, dataset, tokenizer, 16, 5, silent);
   assert.equal(sorted.cut, texts.filter(({ text }) => text.length > 14).length);
   assert.deepEqual(

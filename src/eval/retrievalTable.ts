@@ -6,6 +6,7 @@ import {
   measures,
   type RetrievalSummary,
 } from './retrievalSummary.js';
+import { alignedLines, probabilityText, signed } from './tableText.js';
 
 export const arrows: Record<Direction, string> = { textToImage: 'text→image', imageToText: 'image→text' };
 
@@ -45,11 +46,10 @@ export function recallRows(summary: RetrievalSummary, direction: Direction): Rec
     row('by chance', (measure) => shortPercent(chance[measure])),
   ];
   if (published !== undefined) {
-    const difference = (measure: Measure) => differenceFrom(scores, measure);
     rows.push(
       row(`published ${publishedModel}, ${setup}`, (measure) => published[measure]?.toFixed(1) ?? '–'),
       row('difference', (measure) => {
-        const value = difference(measure);
+        const value = differenceFrom(scores, measure);
         return value === undefined ? '–' : signed(value, 1);
       }),
     );
@@ -59,7 +59,9 @@ export function recallRows(summary: RetrievalSummary, direction: Direction): Rec
     rows.push(
       row(`vs. ${comparison.against}`, (measure) => signed(100 * tests[measure].difference, 2)),
       row('95 % interval', (measure) => interval(tests[measure].interval, 100, (value) => signed(value, 1))),
-      row('p (McNemar)', (measure) => (measure === 'meanRecall' ? '–' : probability(tests[measure].pValue))),
+      row('p (McNemar)', (measure) =>
+        measure === 'meanRecall' ? '–' : probabilityText(tests[measure].pValue),
+      ),
     );
   }
   return rows;
@@ -71,13 +73,7 @@ export function textTable(summaries: readonly RetrievalSummary[]): string[] {
     ['dataset', 'model', '', ...recallColumns],
     ...bodyLines(summaries, (label) => `  ${label}`),
   ];
-  const widths = lines[0].map((_, column) => Math.max(...lines.map((line) => line[column].length)));
-  return lines.map((line) =>
-    line
-      .map((cell, column) => (column < 3 ? cell.padEnd(widths[column]) : cell.padStart(widths[column])))
-      .join('  ')
-      .trimEnd(),
-  );
+  return alignedLines(lines, 3);
 }
 
 /** The same as a table of Markdown. */
@@ -150,13 +146,4 @@ function interval(
 /** Two decimals, more where a small chance would show as zero. */
 function shortPercent(value: number): string {
   return value === 0 || value >= 0.1 ? value.toFixed(2) : Number(value.toPrecision(2)).toString();
-}
-
-function probability(p: number): string {
-  return p < 0.0001 ? '<0.0001' : p.toFixed(4);
-}
-
-function signed(value: number, digits: number): string {
-  const text = Math.abs(value).toFixed(digits);
-  return Number(text) === 0 ? text : `${value < 0 ? '−' : '+'}${text}`;
 }
