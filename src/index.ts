@@ -15,6 +15,10 @@ export {
   type TextRecord,
 } from './data/dataset.js';
 export { UserError } from './errors.js';
+export { exportOnnx } from './export/exportOnnx.js';
+export type { ExportOptions, ExportResult, ExportSource } from './export/options.js';
+export type { Parity, Precision } from './export/parity.js';
+export type { Samples } from './export/samples.js';
 export { type DownloadOptions, downloadModel } from './hub/download.js';
 export { preprocessImage, resizeImage } from './image/preprocess.js';
 export { type LazyTensor, type LazyTensors, readValues } from './io/tensor.js';

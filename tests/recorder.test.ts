@@ -2,11 +2,14 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Tensor, Tensor1D, Tensor2D } from '@tensorflow/tfjs-core';
 import * as tf from '@tensorflow/tfjs-core';
+import * as ort from 'onnxruntime-node';
 import type { Signature, TensorFunction } from '../src/engine/engine.js';
+import { encodeModel } from '../src/engine/onnx/protobuf.js';
 import { record } from '../src/engine/onnx/recorder.js';
+import { gelu, layerNorm, quickGelu, scaledMatMul } from '../src/nn/fused.js';
 import { embedding } from '../src/nn/layers.js';
 import { sizeOf } from '../src/shape.js';
-import { bytesOf, engines, maxDifference, onnx, randomFloats, randomIntegers } from './support.js';
+import { bytesOf, engines, maxDifference, onnx, randomFloats, randomIntegers, tfjs } from './support.js';
 
 /** A function of one float tensor [n, 3]. */
 const signature: Signature = { inputs: { x: { shape: ['n', 3], dtype: 'float32' } } };
@@ -239,3 +242,46 @@ test('rows that share an id are summed exactly, in every run alike', async () =>
   }
   await program.dispose();
 });
+
+for (const opset of [13, 17, 20]) {
+  test(`standard operators of opset ${opset} compute the same`, async () => {
+    const square: Signature = {
+      inputs: {
+        x: { shape: ['n', 4, 4], dtype: 'float32' },
+        y: { shape: ['n', 4, 4], dtype: 'float32' },
+        scale: { shape: [4], dtype: 'float32' },
+      },
+    };
+    const flags = [false, true].flatMap((a) => [false, true].map((b) => [a, b] as const));
+    const compute: TensorFunction = ({ x, y, scale }) => ({
+      ...Object.fromEntries(flags.map(([a, b]) => [`product ${a} ${b}`, scaledMatMul(x, y, 0.3, a, b)])),
+      gelu: gelu(x),
+      quickGelu: quickGelu(x),
+      normal: layerNorm(x, scale as Tensor1D, scale as Tensor1D, 1e-5),
+      rows: tf.reshape(x, [-1, 2]),
+      repeated: tf.add(tf.fill([x.shape[0], 1, 1], 0.5), y),
+    });
+    const graph = record(compute, square, { opset, microsoft: false });
+    assert.ok(graph.nodes.every(({ domain }) => domain === ''));
+    const session = await ort.InferenceSession.create(encodeModel(graph), { logSeverityLevel: 3 });
+    const expected = await tfjs.compile(compute, square);
+    for (const n of [1, 3]) {
+      const feeds = {
+        x: { shape: [n, 4, 4], data: randomFloats(n * 16, 'x', n) },
+        y: { shape: [n, 4, 4], data: randomFloats(n * 16, 'y', n) },
+        scale: { shape: [4], data: randomFloats(4, 'scale') },
+      };
+      const tensors = Object.entries(feeds).map(([name, { shape, data }]) => [
+        name,
+        new ort.Tensor('float32', data, shape),
+      ]);
+      const found = await session.run(Object.fromEntries(tensors) as Record<string, ort.Tensor>);
+      for (const [name, { shape, data }] of Object.entries(await expected.run(feeds))) {
+        assert.deepEqual(found[name].dims, shape, name);
+        assert.ok(maxDifference(found[name].data as Float32Array, data) < 1e-5, name);
+      }
+    }
+    await session.release();
+    await expected.dispose();
+  });
+}

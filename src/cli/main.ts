@@ -9,6 +9,7 @@ import { downloadCommand } from './download.js';
 import { evalCommand } from './eval.js';
 import { evalElevaterCommand } from './evalElevater.js';
 import { evalRetrievalCommand } from './evalRetrieval.js';
+import { exportCommand } from './export.js';
 import { interpolateCommand } from './interpolate.js';
 import { pretrainCommand } from './pretrain.js';
 import { quickstartCommand } from './quickstart.js';
@@ -16,7 +17,7 @@ import { quickstartCommand } from './quickstart.js';
 /** Runs the command line. Bad input prints one message and exits with 1; --debug adds the stack trace. */
 export async function main(argv: readonly string[]): Promise<void> {
   const program = new Command('cn-clip')
-    .description('Pretrain and evaluate Chinese CLIP, and convert its checkpoints')
+    .description('Pretrain and evaluate Chinese CLIP, convert its checkpoints and export them')
     .version(version)
     .option('--debug', 'print stack traces')
     .configureHelp({ showGlobalOptions: true })
@@ -30,6 +31,7 @@ export async function main(argv: readonly string[]): Promise<void> {
     .addCommand(downloadCommand())
     .addCommand(convertCommand())
     .addCommand(interpolateCommand())
+    .addCommand(exportCommand())
     .addCommand(dataCommand());
   // A reader that has seen enough (`| head`) ends the command, as it ends other programs.
   process.stdout.on('error', () => process.exit(141));

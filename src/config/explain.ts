@@ -10,9 +10,16 @@ export function explainIssues(error: z.ZodError): string {
     .join('; ');
 }
 
-/** The issues of an error. Of a setting that may have several forms, those of the form that it seems to have. */
-export function issuesOf({ issues }: z.ZodError): z.core.$ZodIssue[] {
-  return issues.flatMap((issue) => ofForm(issue));
+/**
+ * The issues of an error. Of a setting that may have several forms, those of the form that it seems to have.
+ *
+ * @param isPlain whether a setting came as plain text, to which its own message speaks
+ */
+export function issuesOf(
+  { issues }: z.ZodError,
+  isPlain: (name: string) => boolean = () => false,
+): z.core.$ZodIssue[] {
+  return issues.flatMap((issue) => (isPlain(pathOf(issue).join('.')) ? [issue] : ofForm(issue)));
 }
 
 function ofForm(issue: z.core.$ZodIssue): z.core.$ZodIssue[] {

@@ -48,7 +48,7 @@ export function resolveSettings<S extends z.ZodObject>(
   }
   const result = schema.safeParse(values);
   if (result.success) return result.data;
-  const complaints = issuesOf(result.error).map((issue) => {
+  const complaints = issuesOf(result.error, (name) => fromFlags.has(name)).map((issue) => {
     const path = pathOf(issue);
     const name = path.join('.');
     const flag = `--${path.map(kebab).join('.')}`;

@@ -59,23 +59,27 @@ export function textDropoutSites(
   return sites.filter(({ rate }) => rate > 0);
 }
 
+export interface TextOptions {
+  /** factors by site name (see `textDropoutSites`); a site without factors drops nothing */
+  dropout?: Weights;
+  runBlock?: RunBlock;
+  /** float32 [batch, length], 1 where a token counts and 0 where it doesn't; by default all but padding count */
+  attended?: Tensor;
+}
+
 /**
  * The BERT text tower: ids [batch, length] (0 is padding) → features [batch, embed_dim], not normalised: the last
  * hidden state of [CLS] times text_projection.
- *
- * @param dropout factors by site name (see `textDropoutSites`); a site without factors drops nothing
  */
 export function encodeText(
   config: ModelConfig,
   weights: Weights,
   ids: Tensor,
-  dropout: Weights = {},
-  runBlock: RunBlock = callBlock,
+  { dropout = {}, runBlock = callBlock, attended = notPadding(ids) }: TextOptions = {},
 ): Tensor2D {
   const [batch, length] = ids.shape;
   const layers = config.text_num_hidden_layers;
-  const isToken = tf.cast(tf.notEqual(ids, tf.scalar(PADDING_ID, 'int32')), 'float32');
-  const mask = tf.reshape(tf.mul(tf.sub(1, isToken), MASKED_SCORE), [batch, 1, 1, length]);
+  const mask = tf.reshape(tf.mul(tf.sub(1, attended), MASKED_SCORE), [batch, 1, 1, length]);
   let x = drop(embed(config, weights, ids), dropout['dropout.embeddings']);
   for (let i = 0; i < layers; i++) {
     x = runBlock<Tensor2D>(
@@ -87,6 +91,10 @@ export function encodeText(
     );
   }
   return tf.matMul(x, weights.text_projection as Tensor2D);
+}
+
+function notPadding(ids: Tensor): Tensor {
+  return tf.cast(tf.notEqual(ids, tf.scalar(PADDING_ID, 'int32')), 'float32');
 }
 
 /** Word, position and type embeddings, normalised: [batch·length, hidden]. */

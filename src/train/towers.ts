@@ -46,7 +46,7 @@ export function encodePair(
       });
   const text = plan.locked.text
     ? (inputs.textFeatures as Tensor2D)
-    : encodeText(config, inputs, inputs.ids, inputs, runBlock);
+    : encodeText(config, inputs, inputs.ids, { dropout: inputs, runBlock });
   return { image, text, buffers };
 }
 

@@ -27,6 +27,18 @@ export interface Constant {
 
 /** ONNX's number for float32. */
 const FLOAT = 1;
+
+/** The operators that a graph may use. */
+export interface OperatorSet {
+  /** version of the standard operators */
+  opset: number;
+  /** whether those of com.microsoft, which only ONNX Runtime has, may be used, too */
+  microsoft: boolean;
+}
+
+/** What ONNX Runtime computes best: opset 20 has Gelu and LayerNormalization. */
+export const runtimeOperators: OperatorSet = { opset: 20, microsoft: true };
+
 const MICROSOFT = 'com.microsoft';
 
 /** The ONNX graph under construction. Recorder kernels append nodes; names of values are its edges. */
@@ -39,7 +51,10 @@ export class Graph {
   private readonly constantNames = new Map<string, string>();
   private count = 0;
 
-  constructor(readonly dimensions: Dimensions) {}
+  constructor(
+    readonly dimensions: Dimensions,
+    readonly operators: OperatorSet = runtimeOperators,
+  ) {}
 
   /** Declares an input and returns it as a tensor with stand-in numbers for symbolic dimensions, halves widened. */
   input(name: string, spec: TensorSpec): TensorInfo {
@@ -154,7 +169,12 @@ export class Graph {
     if (value === undefined) {
       const [input, spec] = [...this.inputs].find(([, { shape }]) => shape.includes(symbol))!;
       const axis = spec.shape.indexOf(symbol);
-      [value] = this.append('Shape', [input], 1, { start: axis, end: axis + 1 });
+      if (this.operators.opset >= 15) {
+        [value] = this.append('Shape', [input], 1, { start: axis, end: axis + 1 });
+      } else {
+        const [all] = this.append('Shape', [input], 1);
+        [value] = this.append('Slice', [all, this.integers(axis), this.integers(axis + 1)], 1);
+      }
       this.shapeVectors.set(key, value);
     }
     return value;

@@ -1,17 +1,16 @@
 import protobuf from 'protobufjs/light.js';
-import { type Attribute, type ElementType, Float, type Graph } from './graph.js';
+import { type Attribute, type ElementType, Float, type Graph, type Node } from './graph.js';
 
-/** Opset 20 has Gelu and LayerNormalization; ONNX Runtime and TensorRT both read it. */
-const OPSET_VERSION = 20;
 const IR_VERSION = 9;
 
 /** The messages of onnx.proto that a graph needs, with their field numbers. */
-const schema = protobuf.Root.fromJSON({
+export const onnxSchema = protobuf.Root.fromJSON({
   nested: {
     ModelProto: {
       fields: {
         irVersion: { id: 1, type: 'int64' },
         producerName: { id: 2, type: 'string' },
+        producerVersion: { id: 3, type: 'string' },
         graph: { id: 7, type: 'GraphProto' },
         opsetImport: { id: 8, type: 'OperatorSetIdProto', rule: 'repeated' },
       },
@@ -52,8 +51,11 @@ const schema = protobuf.Root.fromJSON({
         dataType: { id: 2, type: 'int32' },
         name: { id: 8, type: 'string' },
         rawData: { id: 9, type: 'bytes' },
+        externalData: { id: 13, type: 'StringStringEntryProto', rule: 'repeated' },
+        dataLocation: { id: 14, type: 'int32' },
       },
     },
+    StringStringEntryProto: { fields: { key: { id: 1, type: 'string' }, value: { id: 2, type: 'string' } } },
     ValueInfoProto: { fields: { name: { id: 1, type: 'string' }, type: { id: 2, type: 'TypeProto' } } },
     TypeProto: { fields: { tensorType: { id: 1, type: 'TensorTypeProto' } } },
     TensorTypeProto: { fields: { elemType: { id: 1, type: 'int32' }, shape: { id: 2, type: 'ShapeProto' } } },
@@ -64,51 +66,70 @@ const schema = protobuf.Root.fromJSON({
 
 const elementTypes: Record<ElementType, number> = { float32: 1, int32: 6, int64: 7, bool: 9, float16: 10 };
 
+/** The numbers by which attributes say what they hold. */
+export const attributeTypes = { float: 1, int: 2, string: 3, ints: 7 } as const;
+
 /** Encodes a recorded graph as an ONNX model file. */
 export function encodeModel(graph: Graph): Uint8Array {
   const domains = new Set(graph.nodes.map(({ domain }) => domain).filter((domain) => domain !== ''));
   const outputNames = new Map([...graph.outputs].map(([name, { value }]) => [value, name]));
   const renamed = (value: string) => outputNames.get(value) ?? value;
-  return schema
+  return onnxSchema
     .lookupType('ModelProto')
     .encode({
       irVersion: IR_VERSION,
       producerName: 'cn-clip',
       opsetImport: [
-        { domain: '', version: OPSET_VERSION },
+        { domain: '', version: graph.operators.opset },
         ...[...domains].map((domain) => ({ domain, version: 1 })),
       ],
       graph: {
         name: 'cn-clip',
-        node: graph.nodes.map((node) => ({
-          name: node.outputs[0],
-          opType: node.op,
-          domain: node.domain,
-          input: node.inputs.map(renamed),
-          output: node.outputs.map(renamed),
-          attribute: Object.entries(node.attributes).map(([name, value]) => ({ name, ...attribute(value) })),
-        })),
+        node: graph.nodes.map((node) =>
+          nodeMessage({ ...node, inputs: node.inputs.map(renamed), outputs: node.outputs.map(renamed) }),
+        ),
         initializer: [...graph.constants].map(([name, { shape, type, data }]) => ({
           name,
           dims: [...shape],
           dataType: elementTypes[type],
           rawData: new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
         })),
-        input: [...graph.inputs].map(([name, { shape, dtype }]) => valueInfo(name, shape, dtype)),
-        output: [...graph.outputs].map(([name, { shape, dtype }]) => valueInfo(name, shape, dtype)),
+        input: [...graph.inputs].map(([name, { shape, dtype }]) =>
+          valueInfo(name, shape, elementTypes[dtype]),
+        ),
+        output: [...graph.outputs].map(([name, { shape, dtype }]) =>
+          valueInfo(name, shape, elementTypes[dtype]),
+        ),
       },
     })
     .finish();
 }
 
-function attribute(value: Attribute): object {
-  if (value instanceof Float) return { type: 1, f: value.value };
-  if (typeof value === 'number') return { type: 2, i: value };
-  if (typeof value === 'string') return { type: 3, s: Buffer.from(value) };
-  return { type: 7, ints: [...value] };
+/** A node as a NodeProto; it is named after its first output. */
+export function nodeMessage({ op, domain, inputs, outputs, attributes }: Node): object {
+  return {
+    name: outputs[0],
+    opType: op,
+    domain,
+    input: inputs,
+    output: outputs,
+    attribute: Object.entries(attributes).map(([name, value]) => ({ name, ...attribute(value) })),
+  };
 }
 
-function valueInfo(name: string, shape: readonly (number | string)[], type: ElementType): object {
+function attribute(value: Attribute): object {
+  if (value instanceof Float) return { type: attributeTypes.float, f: value.value };
+  if (typeof value === 'number') return { type: attributeTypes.int, i: value };
+  if (typeof value === 'string') return { type: attributeTypes.string, s: Buffer.from(value) };
+  return { type: attributeTypes.ints, ints: [...value] };
+}
+
+/**
+ * An input or output as a ValueInfoProto.
+ *
+ * @param elemType number of the element type in onnx.proto
+ */
+export function valueInfo(name: string, shape: readonly (number | string)[], elemType: number): object {
   const dim = shape.map((size) => (typeof size === 'string' ? { dimParam: size } : { dimValue: size }));
-  return { name, type: { tensorType: { elemType: elementTypes[type], shape: { dim } } } };
+  return { name, type: { tensorType: { elemType, shape: { dim } } } };
 }

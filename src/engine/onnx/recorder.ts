@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { DataType, HostArray, Signature, TensorFunction } from '../engine.js';
 import { Dimensions } from './dimensions.js';
-import { type Constant, Graph } from './graph.js';
+import { type Constant, Graph, type OperatorSet, runtimeOperators } from './graph.js';
 import { registerKernels } from './kernels/register.js';
 
 const BACKEND_NAME = 'onnx-recorder';
@@ -70,20 +70,26 @@ function theRecorder(): Recorder {
 /**
  * Records a function as an ONNX graph with symbolic dimensions.
  *
+ * @param operators what the graph may use; by default what ONNX Runtime computes best
  * @throws Error naming the kernel if the function calls one that has no ONNX form, or naming the constant if a
  *   symbolic dimension leaked into it.
  */
-export function record(fn: TensorFunction, signature: Signature): Graph {
-  const graph = recordOnce(fn, signature, Dimensions.choose(signature, 0));
+export function record(
+  fn: TensorFunction,
+  signature: Signature,
+  operators: OperatorSet = runtimeOperators,
+): Graph {
+  const recording = (number: 0 | 1) =>
+    recordOnce(fn, signature, new Graph(Dimensions.choose(signature, number), operators));
+  const graph = recording(0);
   if (Object.values(signature.inputs).some(({ shape }) => shape.some((size) => typeof size === 'string'))) {
-    assertNoLeak(graph, recordOnce(fn, signature, Dimensions.choose(signature, 1)));
+    assertNoLeak(graph, recording(1));
   }
   return graph;
 }
 
-function recordOnce(fn: TensorFunction, signature: Signature, dimensions: Dimensions): Graph {
+function recordOnce(fn: TensorFunction, signature: Signature, graph: Graph): Graph {
   const backend = theRecorder();
-  const graph = new Graph(dimensions);
   const before = tf.engine().backendName;
   backend.graph = graph;
   if (!tf.setBackend(BACKEND_NAME)) throw new Error('the recorder could not be started');

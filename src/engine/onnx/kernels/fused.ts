@@ -1,5 +1,5 @@
 import { broadcast_util, type TensorInfo } from '@tensorflow/tfjs-core';
-import { Float } from '../graph.js';
+import { Float, type Graph } from '../graph.js';
 import type { RecorderKernel } from './kernel.js';
 import { product } from './matrix.js';
 
@@ -9,8 +9,14 @@ const linear: RecorderKernel = (graph, { inputs: { x, weight, bias } }) =>
 const scaledMatMul: RecorderKernel = (graph, { inputs: { a, b }, attrs }) =>
   product(graph, a, b, attrs.transposeA === true, attrs.transposeB === true, attrs.scale as number);
 
-/** Also returns the mean and the inverse standard deviation, which the backward pass needs. */
+/**
+ * Also returns the mean and the inverse standard deviation, which the backward pass needs. Opsets before 17 don't have
+ * the operator.
+ */
 const layerNormalization: RecorderKernel = (graph, { inputs: { x, weight, bias }, attrs }) => {
+  if (graph.operators.opset < 17) {
+    return composedLayerNormalization(graph, x, weight, bias, attrs.epsilon as number);
+  }
   const statistics = [...x.shape.slice(0, -1), 1];
   const shapes = [x.shape, statistics, statistics];
   const names = graph.append('LayerNormalization', [x, weight, bias], 3, {
@@ -20,10 +26,44 @@ const layerNormalization: RecorderKernel = (graph, { inputs: { x, weight, bias }
   return names.map((name, i): TensorInfo => ({ dataId: { name }, shape: shapes[i], dtype: x.dtype }));
 };
 
-const gelu: RecorderKernel = (graph, { inputs: { x } }) => graph.emit('Gelu', [x], x.shape, x.dtype);
+function composedLayerNormalization(
+  graph: Graph,
+  x: TensorInfo,
+  weight: TensorInfo,
+  bias: TensorInfo,
+  epsilon: number,
+): TensorInfo[] {
+  const statistics = [...x.shape.slice(0, -1), 1];
+  const number = (value: number) => graph.scalar(value, x.dtype);
+  const emit = (op: string, inputs: (TensorInfo | string)[], shape = x.shape) =>
+    graph.emit(op, inputs, shape, x.dtype);
+  const mean = (of: TensorInfo) => graph.emit('ReduceMean', [of], statistics, x.dtype, { axes: [-1] });
+  const average = mean(x);
+  const centred = emit('Sub', [x, average]);
+  const variance = mean(emit('Pow', [centred, number(2)]));
+  const deviation = emit('Sqrt', [emit('Add', [variance, number(epsilon)], statistics)], statistics);
+  const normal = emit('Div', [centred, deviation]);
+  const value = emit('Add', [emit('Mul', [normal, weight]), bias]);
+  return [value, average, emit('Div', [number(1), deviation], statistics)];
+}
 
-const quickGelu: RecorderKernel = (graph, { inputs: { x } }) =>
-  graph.emit('com.microsoft/QuickGelu', [x], x.shape, x.dtype, { alpha: new Float(1.702) });
+/** Opsets before 20 don't have the operator; ONNX Runtime knows its composition. */
+const gelu: RecorderKernel = (graph, { inputs: { x } }) => {
+  const emit = (op: string, ...inputs: (TensorInfo | string)[]) => graph.emit(op, inputs, x.shape, x.dtype);
+  if (graph.operators.opset >= 20) return emit('Gelu', x);
+  const number = (value: number) => graph.scalar(value, x.dtype);
+  const erf = emit('Erf', emit('Div', x, number(Math.SQRT2)));
+  return emit('Mul', emit('Mul', x, emit('Add', erf, number(1))), number(0.5));
+};
+
+const quickGelu: RecorderKernel = (graph, { inputs: { x } }) => {
+  const alpha = 1.702;
+  const emit = (op: string, ...inputs: (TensorInfo | string)[]) => graph.emit(op, inputs, x.shape, x.dtype);
+  if (graph.operators.microsoft) {
+    return graph.emit('com.microsoft/QuickGelu', [x], x.shape, x.dtype, { alpha: new Float(alpha) });
+  }
+  return emit('Mul', x, emit('Sigmoid', emit('Mul', x, graph.scalar(alpha, x.dtype))));
+};
 
 const broadcastTo: RecorderKernel = (graph, { inputs: { x }, attrs }) => {
   const shape = attrs.shape as number[];

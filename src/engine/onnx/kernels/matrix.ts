@@ -4,7 +4,8 @@ import type { RecorderKernel } from './kernel.js';
 
 /**
  * alpha · a · b over the last two axes, either transposed. Two-dimensional products become Gemm, batched ones
- * FusedMatMul, which take the transposes as flags instead of moving memory.
+ * FusedMatMul, which take the transposes as flags instead of moving memory; with standard operators alone Transpose and
+ * MatMul, where a is scaled beforehand: the product of unscaled queries and keys may be too large for half precision.
  */
 export function product(
   graph: Graph,
@@ -21,7 +22,21 @@ export function product(
   const shape = [...batch, rows, columns];
   const flags = { transA: transposeA ? 1 : 0, transB: transposeB ? 1 : 0, alpha: new Float(alpha) };
   if (rank === 2 && b.shape.length === 2) return graph.emit('Gemm', [a, b], shape, a.dtype, flags);
-  return graph.emit('com.microsoft/FusedMatMul', [a, b], shape, a.dtype, flags);
+  if (graph.operators.microsoft) {
+    return graph.emit('com.microsoft/FusedMatMul', [a, b], shape, a.dtype, flags);
+  }
+  const left = transposeA ? transposed(graph, a) : a;
+  const scaled =
+    alpha === 1 ? left : graph.emit('Mul', [left, graph.scalar(alpha, a.dtype)], left.shape, a.dtype);
+  return graph.emit('MatMul', [scaled, transposeB ? transposed(graph, b) : b], shape, a.dtype);
+}
+
+/** The last two axes exchanged. */
+function transposed(graph: Graph, x: TensorInfo): TensorInfo {
+  const last = x.shape.length - 1;
+  const perm = x.shape.map((_, axis) => (axis === last ? last - 1 : axis === last - 1 ? last : axis));
+  const shape = perm.map((axis) => x.shape[axis]);
+  return graph.emit('Transpose', [x], shape, x.dtype, { perm });
 }
 
 const batchMatMul: RecorderKernel = (graph, { inputs: { a, b }, attrs }) =>

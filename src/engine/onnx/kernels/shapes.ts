@@ -8,8 +8,9 @@ const reshape: RecorderKernel = (graph, { inputs: { x }, attrs }) =>
 /** Gives a tensor another shape; the same tensor where it already has it. */
 export function reshapeTo(graph: Graph, x: TensorInfo, shape: number[]): TensorInfo {
   if (shape.join() === x.shape.join()) return x;
-  // A zero is a length, not ONNX's mark for one that is copied.
-  return graph.emit('Reshape', [x, graph.reshapeVector(shape)], shape, x.dtype, { allowzero: 1 });
+  // A zero is a length, not ONNX's mark for one that is copied (which it always is before opset 14).
+  const zeros: Record<string, number> = graph.operators.opset >= 14 ? { allowzero: 1 } : {};
+  return graph.emit('Reshape', [x, graph.reshapeVector(shape)], shape, x.dtype, zeros);
 }
 
 const expandDims: RecorderKernel = (graph, { inputs: { input: x }, attrs }) => {
