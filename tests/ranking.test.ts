@@ -68,14 +68,14 @@ test('topK tells apart what float32 products cannot, in every block', async () =
 
 test('ranks hold over several blocks of queries and candidates, where scores tie or nearly tie', async () => {
   // Small whole numbers: many scores tie, and the order of the rows decides.
-  const [m, n, dimension] = [300, 9000, 4];
+  const [m, n, dimension] = [1100, 5000, 4];
   const whole = (length: number, seed: number) =>
     randomFeatures(length, seed).map((value) => Math.round(value * 2));
   const queries = whole(m * dimension, 3);
   const candidates = whole(n * dimension, 4);
   const trueRows = Array.from({ length: m }, (_, query) => {
     if (query % 50 === 1) return undefined;
-    return query % 50 === 2 ? [] : [(query * 29) % n, (query * 31 + 8500) % n];
+    return query % 50 === 2 ? [] : [(query * 29) % n, (query * 31 + 4500) % n];
   });
   const { ranks, indices } = await searchWithRanks(queries, candidates, dimension, 10, trueRows);
   for (let query = 0; query < m; query += 1) {

@@ -1,9 +1,9 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { createEngine } from '../engine/select.js';
 
-/** Queries and candidates whose products are computed together. */
-const QUERY_BLOCK = 256;
-const CANDIDATE_BLOCK = 8192;
+/** Queries and candidates whose products are computed together. Many queries, since each block of them reads all candidates. */
+const QUERY_BLOCK = 1024;
+const CANDIDATE_BLOCK = 2048;
 
 /** The products of one query with consecutive candidates. */
 export interface ProductRow {
