@@ -6,6 +6,7 @@ import { classifyCommand } from './classify.js';
 import { convertCommand } from './convert.js';
 import { dataCommand } from './data.js';
 import { downloadCommand } from './download.js';
+import { evalCommand } from './eval.js';
 import { evalElevaterCommand } from './evalElevater.js';
 import { evalRetrievalCommand } from './evalRetrieval.js';
 import { exportCommand } from './export.js';
@@ -27,6 +28,7 @@ export async function main(argv: readonly string[]): Promise<void> {
     .addCommand(pretrainCommand())
     .addCommand(finetuneCommand())
     .addCommand(trainReportCommand())
+    .addCommand(evalCommand())
     .addCommand(evalRetrievalCommand())
     .addCommand(evalElevaterCommand())
     .addCommand(classifyCommand())

@@ -1,4 +1,5 @@
-import { closeSync, fstatSync, openSync, readSync, statSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, read, readSync, statSync } from 'node:fs';
+import { promisify } from 'node:util';
 import { messageOf, UserError } from '../errors.js';
 
 /** Node reads and writes less than 2 GiB at a time. */
@@ -24,6 +25,8 @@ export function readFully(file: number, position: number, target: Uint8Array, wh
     done += count;
   }
 }
+
+const readAsync = promisify(read);
 
 /** The bytes under any typed array, not copied. */
 export function bytesOf(data: ArrayBufferView): Uint8Array<ArrayBuffer> {
@@ -64,17 +67,40 @@ export class RangedFile {
         `${where}: truncated (${position + length} bytes needed, the file has ${this.size})`,
       );
     }
-    const file = openForReading(this.path);
+    const file = this.open();
     try {
-      if (versionOf(fstatSync(file)) !== this.version) {
-        throw new UserError(`${this.path} was changed while it was read`);
-      }
       const bytes = allocate(length, where);
       readFully(file, position, bytes, where);
       return bytes;
     } finally {
       closeSync(file);
     }
+  }
+
+  /**
+   * Fills `target` with the bytes from `position` on, in a thread of Node.js' pool.
+   *
+   * @throws UserError where the file ends before
+   */
+  async readInto(position: number, target: Uint8Array, where: string = this.path): Promise<void> {
+    const file = this.open();
+    try {
+      for (let done = 0; done < target.length; ) {
+        const length = Math.min(target.length - done, MAX_TRANSFER_BYTES);
+        const { bytesRead } = await readAsync(file, target, done, length, position + done);
+        if (bytesRead === 0) throw new UserError(`${where}: the file ended while it was read`);
+        done += bytesRead;
+      }
+    } finally {
+      closeSync(file);
+    }
+  }
+
+  private open(): number {
+    const file = openForReading(this.path);
+    if (versionOf(fstatSync(file)) === this.version) return file;
+    closeSync(file);
+    throw new UserError(`${this.path} was changed while it was read`);
   }
 }
 

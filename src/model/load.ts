@@ -2,10 +2,10 @@ import { floats, requireTensor } from '../checkpoint/floats.js';
 import { parseAnyConfig } from '../checkpoint/huggingfaceConfig.js';
 import { openCheckpoint } from '../checkpoint/open.js';
 import { isSquareGrid, resizePositionalEmbedding } from '../checkpoint/positionalEmbedding.js';
-import type { Engine } from '../engine/engine.js';
+import type { DeviceTensor, Engine } from '../engine/engine.js';
 import { createEngine } from '../engine/select.js';
 import { UserError } from '../errors.js';
-import type { LazyTensor, LazyTensors } from '../io/tensor.js';
+import { isFloat, type LazyTensor, type LazyTensors, loadFloats } from '../io/tensor.js';
 import { loadModelConfig, type ModelConfig, readConfigFile } from './config.js';
 import { Model } from './model.js';
 import { initializeParameter, type ParameterSpec, parameterSpecs } from './parameters.js';
@@ -24,6 +24,9 @@ export interface LoadOptions {
   warn?: Warn;
 }
 
+/** Tensors that are read at a time. */
+const READ_AHEAD = 4;
+
 type Warn = (message: string) => void;
 
 /**
@@ -41,7 +44,31 @@ export async function loadModel(location: string, options: LoadOptions = {}): Pr
   for (const note of notes) warn(note);
   const parameters = requireParameters(tensors, path, config, { otherGrid: true });
   const engine = await createEngine(options.engine, options.provider, warn);
-  return assemble(config, engine, ({ name, shape }) => fit(parameters, name, shape, path, warn));
+  const weights = new Map<string, DeviceTensor>();
+  const specs = parameterSpecs(config);
+  const reads: Promise<Float32Array>[] = [];
+  for (const [i, { name, shape }] of specs.entries()) {
+    for (const ahead of specs.slice(i + reads.length, i + READ_AHEAD)) {
+      const values = load(parameters, ahead, path, warn);
+      // One that fails is reported when its turn comes, or not at all after another.
+      values.catch(() => undefined);
+      reads.push(values);
+    }
+    weights.set(name, engine.tensor(shape, await reads.shift()));
+  }
+  return new Model(engine, config, weights);
+}
+
+/** Values that `fit` gives, read in another thread where that is possible. */
+async function load(
+  parameters: LazyTensors,
+  { name, shape }: ParameterSpec,
+  path: string,
+  warn: Warn,
+): Promise<Float32Array> {
+  const tensor = parameters.get(name)!;
+  const isPlain = isFloat(tensor.dtype) && !isOtherGrid(parameters, name, shape);
+  return isPlain ? loadFloats(tensor) : fit(parameters, name, shape, path, warn);
 }
 
 /** A new model with the reference's initialisation, a pure function of the seed. */

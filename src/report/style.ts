@@ -50,6 +50,8 @@ tr.secondary > * { border-top: 0; padding-top: 0; color: var(--quiet); font-weig
 .grid { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); gap: .75rem; }
 .grid > * { min-width: 0; }
 figure { margin: 0; }
+.single { max-width: 34rem; }
+@media (max-width: 30rem) { .numbers .secondary td, .numbers small { white-space: normal; } .numbers th, .numbers td { padding-left: .25rem; padding-right: .25rem; } }
 
 .chart figcaption { color: var(--text); font-weight: 600; margin-bottom: .25rem; }
 .chart svg { display: block; width: 100%; height: auto; font-size: 12px; }
@@ -73,6 +75,11 @@ circle.series-2 { fill: var(--series-2); } circle.series-3 { fill: var(--series-
   border: 1px solid var(--line); border-radius: .375rem; margin-bottom: .125rem;
 }
 .results .right { color: var(--right); font-weight: 600; }
+.picture-query { display: grid; grid-template-columns: 6.5rem 1fr; gap: 1rem; align-items: start; }
+.picture-query img { display: block; width: 100%; aspect-ratio: 1; object-fit: contain; background: #ffffff; border: 1px solid var(--line); border-radius: .375rem; padding: 3px; }
+.picture-query ol, .picture-query p { margin: .25rem 0 0; overflow-wrap: anywhere; font-size: .9375rem; }
+.picture-query ol { padding: 0 0 0 1.5rem; }
+.picture-query .right { color: var(--right); font-weight: 600; }
 .results .right img { border: 3px solid var(--right-border); padding: 1px; }
 
 a { color: inherit; text-decoration-color: var(--quiet); text-underline-offset: .15em; }

@@ -6,8 +6,9 @@ import { type ParameterCounts, RunDirectory } from '../train/runDirectory.js';
 import type { ValidationRecord } from '../train/validation.js';
 import { lineChart } from './chart.js';
 import { type Html, html, page, type TableRow, table } from './html.js';
+import { grouped } from './numbers.js';
 import { settingRows } from './settings.js';
-import { grouped, type StageCurves, stageTable, trainingCharts } from './trainingCurves.js';
+import { type StageCurves, stageTable, trainingCharts } from './trainingCurves.js';
 
 /**
  * Writes report.html into the folder of a run, from what lies in it: recall before, at best and after, curves of training

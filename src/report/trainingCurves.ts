@@ -1,5 +1,6 @@
 import { averaged, lineChart, type Point } from './chart.js';
 import { type Html, html, table } from './html.js';
+import { grouped } from './numbers.js';
 
 /** What one optimizer step reported. */
 export interface StepMetrics {
@@ -75,11 +76,6 @@ ${isAveraged ? html`<p><small>Neighbouring steps are averaged, to at most ${limi
 function meanLoss(metrics: readonly StepMetrics[]): string {
   if (metrics.length === 0) return '–';
   return (metrics.reduce((sum, { loss }) => sum + loss, 0) / metrics.length).toFixed(3);
-}
-
-/** A count with commas. */
-export function grouped(value: number): string {
-  return value.toLocaleString('en-US');
 }
 
 function median(values: readonly number[]): number {

@@ -71,6 +71,13 @@ export class TorchTensor extends PickleObject implements LazyTensor {
     }
   }
 
+  get readInto(): LazyTensor['readInto'] {
+    const { shape, strides, offset, storage, file } = this;
+    if (!isContiguous(shape, strides)) return undefined;
+    this.check(file.path);
+    return (target) => file.readInto(storage.offset + offset * elementBytes[storage.dtype], target);
+  }
+
   read(): Uint8Array<ArrayBuffer> {
     const { shape, strides, offset, storage } = this;
     this.check(this.file.path);

@@ -1,4 +1,5 @@
 import type { Interval, PairedTest } from '../statistics.js';
+import { alignedLines, probabilityText, signed } from '../tableText.js';
 import type { DatasetScore } from './evaluate.js';
 import { publishedResult } from './published.js';
 
@@ -57,13 +58,7 @@ export function summaryTable(rows: readonly SummaryRow[]): string[] {
     ...rows.map((row) => summaryCells(row)),
   ];
   if (rows.length > 1) lines.push(['mean', '', (100 * meanValue(rows)).toFixed(2)]);
-  const widths = lines[0].map((_, column) => Math.max(...lines.map((line) => (line[column] ?? '').length)));
-  return lines.map((line) =>
-    line
-      .map((cell, column) => (column < 2 ? cell.padEnd(widths[column]) : cell.padStart(widths[column])))
-      .join('  ')
-      .trimEnd(),
-  );
+  return alignedLines(lines, 2);
 }
 
 export function meanValue(rows: readonly SummaryRow[]): number {
@@ -74,13 +69,4 @@ export function meanValue(rows: readonly SummaryRow[]): number {
 export function intervalText({ low, high }: Interval, isDifference = false): string {
   const text = (share: number) => (isDifference ? signed(100 * share, 1) : (100 * share).toFixed(1));
   return `${text(low)} … ${text(high)}`;
-}
-
-function probabilityText(p: number): string {
-  return p < 0.0001 ? '<0.0001' : p.toFixed(4);
-}
-
-function signed(value: number, digits: number): string {
-  const text = Math.abs(value).toFixed(digits);
-  return Number(text) === 0 ? text : `${value < 0 ? '−' : '+'}${text}`;
 }
