@@ -26,20 +26,25 @@ const MAX_SIDE = 65_535;
  * pixels keep their colour.
  *
  * @param name what to call the picture in error messages
+ * @param maxPixels a lower limit than that
  * @throws UserError for another format, a damaged or truncated file, one above 179 million pixels or 65,535 a side
  */
-export async function decodeImage(bytes: Uint8Array, name: string): Promise<DecodedImage> {
+export async function decodeImage(
+  bytes: Uint8Array,
+  name: string,
+  maxPixels = MAX_PIXELS,
+): Promise<DecodedImage> {
   // Checked here, before a decoder sees the bytes: sharp would also render SVG and others.
   if (!hasKnownSignature(bytes)) {
     throw new UserError(`${name}: no picture that can be read; expected a JPEG, PNG, WebP, GIF or BMP file`);
   }
   try {
-    if (isBmp(bytes)) return decodeBmp(bytes, MAX_PIXELS);
+    if (isBmp(bytes)) return decodeBmp(bytes, maxPixels);
     const gif = isGif(bytes) ? inspectGif(bytes) : undefined;
     const picture = sharp(withoutTransparency(bytes, gif?.transparencyFlag), {
       ignoreIcc: true,
       failOn: 'error',
-      limitInputPixels: MAX_PIXELS,
+      limitInputPixels: maxPixels,
     });
     const { mode, resampling } = modeOfJpeg(bytes) ?? (await inspect(picture, bytes, gif));
     if (mode === 'CMYK') picture.pipelineColourspace('cmyk').toColourspace('cmyk');
