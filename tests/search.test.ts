@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { promisify } from 'node:util';
 import { writeCheckpoint } from '../src/checkpoint/directory.js';
 import { Embedder } from '../src/search/embedder.js';
 import { openPictures } from '../src/search/indexSource.js';
@@ -161,6 +163,27 @@ test('the page needs nothing from elsewhere, and its policy allows nothing else'
   assert.equal((await get('/client.js')).status, 200);
   const { paths } = (await (await get('/openapi.json')).json()) as { paths: object };
   assert.ok('/search' in paths);
+});
+
+const chromium = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((path) =>
+  existsSync(path),
+);
+const withoutChromium = chromium === undefined ? 'there is no Chromium on this machine' : false;
+
+test('the page shows what it finds, in both languages', { skip: withoutChromium }, async () => {
+  for (const [language, title] of [
+    ['zh', '以文搜图'],
+    ['en', 'Picture search'],
+  ]) {
+    const { stdout } = await promisify(execFile)(chromium!, [
+      ...['--headless', '--no-sandbox', '--disable-gpu', '--virtual-time-budget=8000', '--dump-dom'],
+      `--user-data-dir=${join(folder, 'chromium')}`,
+      new URL(`/?lang=${language}&q=${encodeURIComponent('一只猫')}`, server.url).href,
+    ]);
+    assert.match(stdout, new RegExp(`<h1[^>]*>${title}</h1>`));
+    assert.equal(stdout.match(/<img src="\/images\/\d"/g)?.length, 3);
+    assert.match(stdout, /deep\/rocket\.jpg/);
+  }
 });
 
 test('what is malformed, too large or outside is refused with 4xx', async () => {
