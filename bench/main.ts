@@ -4,11 +4,13 @@ import { measureDataWait } from './dataWait.js';
 import { benchImages } from './images.js';
 import { type Measurement, measure } from './measure.js';
 import { measureSearch } from './search.js';
+import { measureServe } from './serve.js';
 
 /**
  * Samples per second of a training step (forward, backward, AdamW) and of each tower's inference, as a table and as
  * JSON. With `data-wait`: how much of a training step is waiting for data; with `images`: pictures per second of
- * decoding and resizing; with `search`: the exact search of eval-retrieval. See bench/README.md, which also compares
+ * decoding and resizing; with `search`: the exact search of eval-retrieval;
+ * with `serve`: an index under 200 requests at a time (--index, --seconds). See bench/README.md, which also compares
  * with PyTorch.
  */
 const { values, positionals } = parseArgs({
@@ -24,6 +26,8 @@ const { values, positionals } = parseArgs({
     queries: { type: 'string', default: '10000' },
     candidates: { type: 'string', default: '1000000' },
     dimension: { type: 'string', default: '512' },
+    index: { type: 'string' },
+    seconds: { type: 'string', default: '30' },
     json: { type: 'string' },
     python: { type: 'string', default: process.env.CN_CLIP_PYTHON ?? 'python3' },
     core: { type: 'string', default: '0' },
@@ -41,7 +45,8 @@ if (positionals[0] === undefined) await speed();
 else if (positionals[0] === 'data-wait') await dataWait();
 else if (positionals[0] === 'images') await benchImages(values.python, values.core, Number(values.rounds));
 else if (positionals[0] === 'search') await search();
-else throw new Error(`no benchmark "${positionals[0]}": give data-wait, images, search, or none`);
+else if (positionals[0] === 'serve') await serve();
+else throw new Error(`no benchmark "${positionals[0]}": give data-wait, images, search, serve, or none`);
 
 async function speed(): Promise<void> {
   const results: Measurement[] = [];
@@ -59,6 +64,25 @@ async function speed(): Promise<void> {
       ],
     ),
     results,
+  );
+}
+
+async function serve(): Promise<void> {
+  if (values.index === undefined) throw new Error('give --index, a folder that cn-clip index made');
+  const result = await measureServe(values.index, Number(values.seconds));
+  print(
+    ['requests', 'errors', 'requests/s', 'median ms', 'p99 ms', 'resident MB'],
+    [
+      [
+        String(result.requests),
+        String(result.errors),
+        result.requestsPerSecond.toFixed(1),
+        result.medianMilliseconds.toFixed(0),
+        result.p99Milliseconds.toFixed(0),
+        result.residentMegabytes.join(' → '),
+      ],
+    ],
+    result,
   );
 }
 

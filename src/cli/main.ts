@@ -11,9 +11,13 @@ import { evalElevaterCommand } from './evalElevater.js';
 import { evalRetrievalCommand } from './evalRetrieval.js';
 import { exportCommand } from './export.js';
 import { finetuneCommand } from './finetune.js';
+import { indexCommand } from './indexPictures.js';
 import { interpolateCommand } from './interpolate.js';
 import { pretrainCommand } from './pretrain.js';
 import { quickstartCommand } from './quickstart.js';
+import { searchCommand } from './search.js';
+import { serveCommand } from './serve.js';
+import { similarityCommand } from './similarity.js';
 import { trainReportCommand } from './trainReport.js';
 
 /** Runs the command line. Bad input prints one message and exits with 1; --debug adds the stack trace. */
@@ -32,6 +36,10 @@ export async function main(argv: readonly string[]): Promise<void> {
     .addCommand(evalRetrievalCommand())
     .addCommand(evalElevaterCommand())
     .addCommand(classifyCommand())
+    .addCommand(similarityCommand())
+    .addCommand(indexCommand())
+    .addCommand(searchCommand())
+    .addCommand(serveCommand())
     .addCommand(downloadCommand())
     .addCommand(convertCommand())
     .addCommand(interpolateCommand())

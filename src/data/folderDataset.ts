@@ -167,7 +167,8 @@ function* captionFiles(root: string, warn: (message: string) => void): Generator
   if (without > 0) warn(`${root}: ${without} pictures without a .txt beside them are left out`);
 }
 
-function* picturesIn(root: string, folder: string, depth: number): Generator<string> {
+/** Paths of the pictures in a folder and its folders, in order. @throws UserError where one can't be read */
+export function* picturesIn(root: string, folder: string, depth: number): Generator<string> {
   if (depth > MAX_DEPTH)
     throw new UserError(`${join(root, folder)}: folders are nested more than ${MAX_DEPTH} deep`);
   let entries: Dirent[];

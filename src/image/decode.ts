@@ -27,10 +27,15 @@ const MAX_SIDE = 65_535;
  * pixels keep their colour.
  *
  * @param name what to call the picture in error messages
+ * @param maxPixels a lower limit than that
  * @throws UserError for another format, a damaged or truncated file, one above 179 million pixels or 65,535 a side
  */
-export async function decodeImage(bytes: Uint8Array, name: string): Promise<DecodedImage> {
-  return withDecodedImage(bytes, name, (image) => ({ ...image, data: image.data.slice() }));
+export async function decodeImage(
+  bytes: Uint8Array,
+  name: string,
+  maxPixels = MAX_PIXELS,
+): Promise<DecodedImage> {
+  return withDecodedImage(bytes, name, (image) => ({ ...image, data: image.data.slice() }), maxPixels);
 }
 
 /**
@@ -41,32 +46,34 @@ export async function withDecodedImage<T>(
   bytes: Uint8Array,
   name: string,
   use: (image: DecodedImage) => T,
+  maxPixels = MAX_PIXELS,
 ): Promise<T> {
   // Checked here, before a decoder sees the bytes: sharp would also render SVG and others.
   if (!hasKnownSignature(bytes)) {
     throw new UserError(`${name}: no picture that can be read; expected a JPEG, PNG, WebP, GIF or BMP file`);
   }
   const frame = isJpeg(bytes) ? jpegFrame(bytes) : undefined;
-  if (frame && frame.components !== 4) {
+  if (frame && frame.components !== 4 && frame.pixels <= maxPixels) {
     const decode = await turboJpeg(bytes, frame.pixels);
     const image = decode?.();
     if (image) return use({ ...image, mode: 'RGB', resampling: 'bicubic' });
   }
-  return use(await decodeOther(bytes, name, frame));
+  return use(await decodeOther(bytes, name, frame, maxPixels));
 }
 
 async function decodeOther(
   bytes: Uint8Array,
   name: string,
   frame: JpegFrame | undefined,
+  maxPixels: number,
 ): Promise<DecodedImage> {
   try {
-    if (isBmp(bytes)) return decodeBmp(bytes, MAX_PIXELS);
+    if (isBmp(bytes)) return decodeBmp(bytes, maxPixels);
     const gif = isGif(bytes) ? inspectGif(bytes) : undefined;
     const picture = sharp(withoutTransparency(bytes, gif?.transparencyFlag), {
       ignoreIcc: true,
       failOn: 'error',
-      limitInputPixels: MAX_PIXELS,
+      limitInputPixels: maxPixels,
     });
     const { mode, resampling } = modeOfJpeg(frame) ?? (await inspect(picture, bytes, gif));
     if (mode === 'CMYK') picture.pipelineColourspace('cmyk').toColourspace('cmyk');

@@ -102,14 +102,16 @@ class LineReporter implements Reporter {
 /**
  * Lets Ctrl-C and SIGTERM end a command in order: the returned function says whether one came. A second one ends the
  * process at once.
+ *
+ * @param doing what is done until then
  */
-export function stopOnSignal(reporter: Reporter): () => boolean {
+export function stopOnSignal(reporter: Reporter, doing = 'saving a checkpoint'): () => boolean {
   let stopping = false;
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.once(signal, () => {
       stopping = true;
       process.exitCode = signal === 'SIGINT' ? 130 : 143;
-      reporter.line(`${signal}: saving a checkpoint; once more to stop at once`);
+      reporter.line(`${signal}: ${doing}; once more to stop at once`);
     });
   }
   return () => stopping;
