@@ -159,14 +159,15 @@ export class Model {
     input: Signature['inputs'],
     encode: (inputs: Record<string, Tensor>) => Tensor,
   ): Promise<Program> {
-    return this.engine.compile((inputs) => ({ features: encode(inputs) }), {
+    const signature: Signature = {
       inputs: { ...input, ...this.weightSpecs(isNeeded) },
       limits: { length: this.config.text_max_position_embeddings },
-    });
+    };
+    return this.engine.compile((inputs) => ({ features: encode(inputs) }), signature, this.feeds);
   }
 
   private async features(program: Program, input: Record<string, HostTensor>): Promise<Float32Array> {
-    const { features } = await program.run({ ...this.feeds, ...input });
+    const { features } = await program.run(input);
     return features.data as Float32Array;
   }
 }
