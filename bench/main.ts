@@ -3,11 +3,13 @@ import { writeFileAtomic } from '../src/io/atomic.js';
 import { measureDataWait } from './dataWait.js';
 import { benchImages } from './images.js';
 import { type Measurement, measure } from './measure.js';
+import { measureSearch } from './search.js';
 
 /**
  * Samples per second of a training step (forward, backward, AdamW) and of each tower's inference, as a table and as
  * JSON. With `data-wait`: how much of a training step is waiting for data; with `images`: pictures per second of
- * decoding and resizing. See bench/README.md, which also compares with PyTorch.
+ * decoding and resizing; with `search`: the exact search of eval-retrieval. See bench/README.md, which also compares
+ * with PyTorch.
  */
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -19,6 +21,9 @@ const { values, positionals } = parseArgs({
     engine: { type: 'string', default: 'onnx' },
     provider: { type: 'string', default: 'cpu' },
     workers: { type: 'string', default: '2' },
+    queries: { type: 'string', default: '10000' },
+    candidates: { type: 'string', default: '1000000' },
+    dimension: { type: 'string', default: '512' },
     json: { type: 'string' },
     python: { type: 'string', default: process.env.CN_CLIP_PYTHON ?? 'python3' },
     core: { type: 'string', default: '0' },
@@ -35,7 +40,8 @@ const workload = {
 if (positionals[0] === undefined) await speed();
 else if (positionals[0] === 'data-wait') await dataWait();
 else if (positionals[0] === 'images') await benchImages(values.python, values.core, Number(values.rounds));
-else throw new Error(`no benchmark "${positionals[0]}": give data-wait, images, or none`);
+else if (positionals[0] === 'search') await search();
+else throw new Error(`no benchmark "${positionals[0]}": give data-wait, images, search, or none`);
 
 async function speed(): Promise<void> {
   const results: Measurement[] = [];
@@ -74,6 +80,29 @@ async function dataWait(): Promise<void> {
           seconds.toFixed(4),
         ),
         `${(100 * result.waitShare).toFixed(2)} %`,
+      ],
+    ],
+    result,
+  );
+}
+
+async function search(): Promise<void> {
+  const result = await measureSearch({
+    queries: Number(values.queries),
+    candidates: Number(values.candidates),
+    dimension: Number(values.dimension),
+    k: 10,
+  });
+  print(
+    ['queries', 'candidates', 'dimension', 'seconds', 'GFLOP/s', 'matrix GFLOP/s', 'share', 'peak MiB'],
+    [
+      [
+        ...[result.queries, result.candidates, result.dimension].map(String),
+        result.seconds.toFixed(2),
+        result.gigaflops.toFixed(1),
+        result.matrixGigaflops.toFixed(1),
+        `${((100 * result.gigaflops) / result.matrixGigaflops).toFixed(0)} %`,
+        result.peakMegabytes.toFixed(0),
       ],
     ],
     result,

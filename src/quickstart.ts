@@ -4,7 +4,7 @@ import { resolveSettings } from './config/options.js';
 import { pretrainSchema } from './config/pretrain.js';
 import { type Dataset, openDataset } from './data/dataset.js';
 import { buildEmojiDataset } from './data/emoji.js';
-import { rankOfBestTrue, topK } from './eval/ranking.js';
+import { topK } from './eval/ranking.js';
 import { evaluateSplit, type SplitEvaluation } from './eval/split.js';
 import { packageRoot } from './io/packageRoot.js';
 import { progress, type Reporter } from './io/terminal.js';
@@ -88,7 +88,7 @@ async function buildData(directory: string, reporter: Reporter): Promise<void> {
 
 /** Captions drawn at random with the pictures that the model ranks first for them. */
 async function sampleQueries(
-  { texts, textFeatures, imageIds, imageFeatures }: SplitEvaluation,
+  { texts, textFeatures, imageIds, imageFeatures, textToImage }: SplitEvaluation,
   dataset: Dataset,
   dimension: number,
 ): Promise<PretrainReport['queries']> {
@@ -110,7 +110,7 @@ async function sampleQueries(
     }));
     return {
       text: texts[query].text,
-      rankOfTrue: rankOfBestTrue(featureOf(query), imageFeatures, dimension, trueRows),
+      rankOfTrue: textToImage.ranks[query],
       results: await Promise.all(results),
     };
   });

@@ -143,11 +143,11 @@ test('eval-retrieval says what it needs, and evaluates a checkpoint', async () =
   assert.equal(trained.code, 0, trained.stderr);
   const result = await runCli([
     ...['eval-retrieval', '--model', join(output, 'model'), '--data', data, '--split', 'valid'],
-    ...['--output', join(output, 'eval')],
+    ...['--out', join(output, 'eval')],
   ]);
   assert.equal(result.code, 0, result.stderr);
   assert.match(result.stdout, /text→image\s+\d/);
-  const lines = readFileSync(join(output, 'eval', 'text_to_image_predictions.jsonl'), 'utf8')
+  const lines = readFileSync(join(output, 'eval', 't2i_predictions.jsonl'), 'utf8')
     .trim()
     .split('\n');
   assert.ok(lines.every((line) => JSON.parse(line).image_ids.length === 10));

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { normalize, rankOfBestTrue, topK } from '../src/eval/ranking.js';
+import { normalize, searchWithRanks, topK } from '../src/eval/ranking.js';
 
 /** Numbers in [-1, 1) that are the same in every run. */
 function randomFeatures(length: number, seed: number): Float32Array {
@@ -47,7 +47,8 @@ test('topK orders as a full stable sort does, over blocks and remainders', async
     for (const trueRows of [[order[0]], [order[20], order[3]], [order[n - 1]]]) {
       const rank = 1 + Math.min(...trueRows.map((row) => order.indexOf(row)));
       const row = queries.subarray(query * dimension, (query + 1) * dimension);
-      assert.equal(rankOfBestTrue(row, candidates, dimension, trueRows), rank);
+      const { ranks } = await searchWithRanks(row, candidates, dimension, k, [trueRows]);
+      assert.deepEqual([...ranks], [rank]);
     }
   }
   assert.deepEqual([...result.indices.subarray(0, 3)], [5, 3999, 4002]);
@@ -63,6 +64,35 @@ test('topK tells apart what float32 products cannot, in every block', async () =
   const { indices } = await topK(Float32Array.of(1, 1, 1), candidates, dimension, 10);
   const best = Array.from({ length: n }, (_, row) => row).sort((a, b) => decisive(b) - decisive(a) || a - b);
   assert.deepEqual([...indices], best.slice(0, 10));
+});
+
+test('ranks hold over several blocks of queries and candidates, where scores tie or nearly tie', async () => {
+  // Small whole numbers: many scores tie, and the order of the rows decides.
+  const [m, n, dimension] = [300, 9000, 4];
+  const whole = (length: number, seed: number) =>
+    randomFeatures(length, seed).map((value) => Math.round(value * 2));
+  const queries = whole(m * dimension, 3);
+  const candidates = whole(n * dimension, 4);
+  const trueRows = Array.from({ length: m }, (_, query) => {
+    if (query % 50 === 1) return undefined;
+    return query % 50 === 2 ? [] : [(query * 29) % n, (query * 31 + 8500) % n];
+  });
+  const { ranks, indices } = await searchWithRanks(queries, candidates, dimension, 10, trueRows);
+  for (let query = 0; query < m; query += 1) {
+    const scores = Array.from({ length: n }, (_, row) => {
+      let sum = 0;
+      for (let i = 0; i < dimension; i++)
+        sum += queries[query * dimension + i] * candidates[row * dimension + i];
+      return sum;
+    });
+    const rows = trueRows[query];
+    const before = (row: number) =>
+      scores.filter((score, other) => score > scores[row] || (score === scores[row] && other < row)).length;
+    const expected =
+      rows === undefined ? Number.NaN : rows.length === 0 ? Infinity : 1 + Math.min(...rows.map(before));
+    assert.equal(ranks[query], expected, `query ${query}`);
+    assert.equal(before(indices[query * 10]), 0);
+  }
 });
 
 test('topK keeps all candidates where there are fewer than k, and input order where all scores tie', async () => {
@@ -93,8 +123,10 @@ test('topK and normalize refuse what has no order or direction', async () => {
   );
   await refuses(() => topK(new Float32Array(2), new Float32Array(2), 2, 0), /k is 0/);
   await refuses(() => normalize(new Float32Array([3, 4, 0, 0]), 2), /row 1 is all zero/);
-  await refuses(() => rankOfBestTrue(new Float32Array(1), new Float32Array(3), 1, [3]), /within 0 to 2/);
-  await refuses(() => rankOfBestTrue(new Float32Array(1), new Float32Array(3), 1, []), /true rows/);
+  await assert.rejects(
+    searchWithRanks(new Float32Array(1), new Float32Array(3), 1, 1, [[3]]),
+    /true row 3 of query 0: expected 0 to 2/,
+  );
 });
 
 test('normalize gives unit rows and leaves its input alone', async () => {

@@ -32,7 +32,7 @@ function sampleReport(): PretrainReport {
     }));
   const recall = { recallAt1: 8, recallAt5: 20.25, recallAt10: 30, meanRecall: 19.4 };
   const chance = { recallAt1: 0.05, recallAt5: 0.25, recallAt10: 0.5, meanRecall: 0.8 / 3 };
-  const scores = { ...recall, chance, queryCount: 2000, poolSize: 2000 };
+  const scores = { ...recall, medianRank: 31, chance, queryCount: 2000, poolSize: 2000 };
   return {
     title: `Report ${HOSTILE}`,
     summary: HOSTILE,

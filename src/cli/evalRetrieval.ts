@@ -1,98 +1,138 @@
-import { mkdirSync } from 'node:fs';
-import { join } from 'node:path';
 import { Command } from 'commander';
 import { vocabularyOf } from '../checkpoint/open.js';
 import { type EvalRetrievalConfig, evalRetrievalSchema } from '../config/evalRetrieval.js';
 import { addSettings, resolveSettings } from '../config/options.js';
 import { openData } from '../data/mixedDataset.js';
 import { UserError } from '../errors.js';
-import {
-  readFeatures,
-  readTextAnnotation,
-  selectFeatures,
-  writePredictions,
-  writeScores,
-} from '../eval/files.js';
-import { type DirectionResult, evaluateRetrieval } from '../eval/retrieval.js';
-import { evaluateSplit } from '../eval/split.js';
+import { publishedModels, recognizeModel } from '../eval/classification/published.js';
+import { readFeatures, readTextAnnotation, selectFeatures } from '../eval/files.js';
+import { evaluateRetrieval } from '../eval/retrieval.js';
+import { retrievalBenchmark } from '../eval/retrievalBenchmarks.js';
+import { compareModels, type RetrievalSummary, summarize } from '../eval/retrievalSummary.js';
+import { textTable } from '../eval/retrievalTable.js';
+import { encodeSplit } from '../eval/split.js';
+import { TimeSplit } from '../eval/timeSplit.js';
 import { createReporter, type Reporter } from '../io/terminal.js';
 import { requireFit } from '../model/config.js';
 import { loadModel } from '../model/load.js';
-import { loadTokenizer } from '../text/tokenizer.js';
-
-export interface RetrievalResult {
-  textToImage: DirectionResult;
-  imageToText: DirectionResult;
-}
+import type { Model } from '../model/model.js';
+import { gatherExamples } from '../report/retrievalExamples.js';
+import { loadTokenizer, type Tokenizer } from '../text/tokenizer.js';
+import {
+  type Evaluation,
+  folderOf,
+  writeEvaluation,
+  writeSubmission,
+  writeTables,
+} from './retrievalOutput.js';
+import { namesOf, planSplits, type SplitPlan } from './retrievalPlan.js';
 
 export function evalRetrievalCommand(): Command {
   const command = new Command('eval-retrieval')
-    .description('text→image and image→text recall over the full pool, from a model or from feature files')
+    .description('text→image and image→text recall over the full pool, from models or from feature files')
     .option('-c, --config <file>', 'YAML file with the settings below; flags override it');
   addSettings(command, evalRetrievalSchema).action(async (flags: Record<string, unknown>) => {
     const config = resolveSettings(evalRetrievalSchema, flags.config as string | undefined, flags);
     const reporter = createReporter();
-    const result =
-      config.imageFeatures === undefined ? await fromModel(config, reporter) : await fromFeatures(config);
-    for (const line of scoreTable(result)) reporter.line(line);
-    if (config.output !== undefined) writeResult(config.output, result, reporter);
+    if (config.published !== undefined && !publishedModels.includes(config.published)) {
+      throw new UserError(`--published ${config.published}: expected one of ${publishedModels.join(', ')}`);
+    }
+    const evaluations =
+      config.imageFeatures === undefined
+        ? await fromModels(config, reporter)
+        : await fromFeatures(config, reporter);
+    if (evaluations.length === 0) return;
+    const summaries = compared(evaluations);
+    for (const line of textTable(summaries)) reporter.line(line);
+    if (config.out === undefined) return;
+    writeTables(config.out, summaries);
+    reporter.line(`scores, predictions, tables and report: ${config.out}`);
   });
   return command;
 }
 
-/** Recall beside chance, as lines of a table. */
-export function scoreTable({ textToImage, imageToText }: RetrievalResult): string[] {
-  const row = (cells: string[]) =>
-    cells.map((cell, i) => (i === 0 ? cell.padEnd(14) : cell.padStart(9))).join('');
-  const rows = [row(['', 'R@1', 'R@5', 'R@10', 'mean', 'pool', 'queries'])];
-  for (const [name, { scores }] of [
-    ['text→image', textToImage],
-    ['image→text', imageToText],
-  ] as const) {
-    const numbers = ({
-      recallAt1,
-      recallAt5,
-      recallAt10,
-      meanRecall,
-    }: typeof scores | typeof scores.chance) =>
-      [recallAt1, recallAt5, recallAt10, meanRecall].map((value) => value.toFixed(2));
-    rows.push(row([name, ...numbers(scores), String(scores.poolSize), String(scores.queryCount)]));
-    rows.push(row(['  by chance', ...numbers(scores.chance)]));
+/** Evaluates each model on each split. Splits are looked for before the first is evaluated, which may take hours. */
+async function fromModels(config: EvalRetrievalConfig, reporter: Reporter): Promise<Evaluation[]> {
+  const { model: models, data, out, report } = config;
+  if (models === undefined || data === undefined) {
+    throw new UserError('give --model and --data, or --image-features, --text-features and --annotations');
   }
-  return rows;
+  const locations = namesOf(models, '--model');
+  const plans = await planSplits(config, data, reporter);
+  const isSingle = locations.length * plans.length === 1;
+  if (!isSingle && report !== undefined) {
+    throw new UserError('--report is of one evaluation: with several, each has its report in --out');
+  }
+  const evaluations: Evaluation[][] = plans.map(() => []);
+  for (const location of locations) {
+    const { model, tokenizer } = await openModel(location, config, reporter);
+    try {
+      for (const [i, plan] of plans.entries()) {
+        const folder = isSingle ? out : folderOf(out, plan, location);
+        evaluations[i].push(...(await evaluate(location, model, tokenizer, plan, folder, config, reporter)));
+      }
+    } finally {
+      await model.dispose();
+    }
+  }
+  return evaluations.flat();
 }
 
-async function fromModel(config: EvalRetrievalConfig, reporter: Reporter): Promise<RetrievalResult> {
-  const { model: weights, data, vocabulary, engine, provider } = config;
-  if (weights === undefined || data === undefined) {
-    throw new UserError('give --model and --data, or --image-features, --text-features and --texts');
-  }
-  const tokenizer = await loadTokenizer(vocabulary ?? vocabularyOf(weights));
-  const dataset = await openData(data, { split: config.split, warn: reporter.line });
-  const model = await loadModel(weights, {
-    config: config.modelConfig,
-    engine,
-    provider,
-    warn: reporter.line,
-  });
-  reporter.line(`${model.engine.description}, ${model.parameterCount.toLocaleString('en')} parameters`);
+async function openModel(
+  location: string,
+  { vocabulary, modelConfig, engine, provider, contextLength }: EvalRetrievalConfig,
+  reporter: Reporter,
+): Promise<{ model: Model; tokenizer: Tokenizer }> {
+  const tokenizer = await loadTokenizer(vocabulary ?? vocabularyOf(location));
+  const model = await loadModel(location, { config: modelConfig, engine, provider, warn: reporter.line });
+  reporter.line(
+    `${location}: ${model.engine.description}, ${model.parameterCount.toLocaleString('en')} parameters`,
+  );
+  requireFit(tokenizer, model.config, contextLength);
+  return { model, tokenizer };
+}
+
+/** Evaluates a model on a split and writes what belongs to it; nothing comes of a split without annotation. */
+async function evaluate(
+  location: string,
+  model: Model,
+  tokenizer: Tokenizer,
+  { name, data, split }: SplitPlan,
+  folder: string | undefined,
+  config: EvalRetrievalConfig,
+  reporter: Reporter,
+): Promise<Evaluation[]> {
+  const dataset = await openData(data, { split, warn: reporter.line });
   try {
-    requireFit(tokenizer, model.config, config.contextLength);
-    return await evaluateSplit(model, dataset, tokenizer, config, reporter);
+    const time = new TimeSplit();
+    const features = await encodeSplit(model, dataset, tokenizer, config, reporter, time);
+    if (!isAnnotated(features.texts)) {
+      await writeSubmission(folder, features, `${name} ${split}`, reporter);
+      return [];
+    }
+    const result = await time.measure('search', () => evaluateRetrieval(features));
+    const publishedModel = config.published ?? recognizeModel(model.config);
+    const label = { model: location, dataset: name, split, setup: config.setup, publishedModel };
+    const evaluation = { summary: summarize(label, result), result };
+    reporter.line(time.toString());
+    if (folder !== undefined || config.report !== undefined) {
+      const examples = await gatherExamples({ ...features, ...result }, dataset);
+      writeEvaluation(folder, config.report, evaluation, examples);
+    }
+    return [evaluation];
   } finally {
-    await model.dispose();
     dataset.close();
   }
 }
 
-async function fromFeatures({
-  imageFeatures,
-  textFeatures,
-  texts: annotation,
-}: EvalRetrievalConfig): Promise<RetrievalResult> {
-  if (imageFeatures === undefined || textFeatures === undefined || annotation === undefined) {
-    throw new UserError('--image-features, --text-features and --texts belong together: give all three');
+async function fromFeatures(config: EvalRetrievalConfig, reporter: Reporter): Promise<Evaluation[]> {
+  const { imageFeatures, textFeatures, annotations, published, setup, dataset, split } = config;
+  if (imageFeatures === undefined || textFeatures === undefined || annotations === undefined) {
+    throw new UserError(
+      '--image-features, --text-features and --annotations belong together: give all three',
+    );
   }
+  const benchmark = dataset === undefined ? undefined : retrievalBenchmark(dataset);
   const images = readFeatures(imageFeatures, 'image_id');
   const found = readFeatures(textFeatures, 'text_id');
   if (images.dimension !== found.dimension) {
@@ -101,26 +141,41 @@ async function fromFeatures({
         'both must come from one model',
     );
   }
-  const texts = readTextAnnotation(annotation);
+  const texts = readTextAnnotation(annotations);
   const ids = texts.map(({ textId }) => textId);
-  return evaluateRetrieval({
+  const features = {
     imageIds: images.ids,
     imageFeatures: images.features,
     texts,
     textFeatures: selectFeatures(found, ids, textFeatures),
     dimension: images.dimension,
-  });
+  };
+  if (!isAnnotated(texts)) {
+    await writeSubmission(config.out, features, annotations, reporter);
+    return [];
+  }
+  const result = await evaluateRetrieval(features);
+  const label = {
+    model: imageFeatures,
+    dataset: dataset ?? annotations,
+    split: split ?? benchmark?.split ?? '',
+    setup,
+    publishedModel: published,
+  };
+  const evaluation = { summary: summarize(label, result), result };
+  writeEvaluation(config.out, config.report, evaluation);
+  return [evaluation];
 }
 
-function writeResult(
-  output: string,
-  { textToImage, imageToText }: RetrievalResult,
-  reporter: Reporter,
-): void {
-  mkdirSync(output, { recursive: true });
-  writePredictions(join(output, 'text_to_image_predictions.jsonl'), 'textToImage', textToImage.predictions);
-  writePredictions(join(output, 'image_to_text_predictions.jsonl'), 'imageToText', imageToText.predictions);
-  writeScores(join(output, 'text_to_image_scores.json'), textToImage.scores);
-  writeScores(join(output, 'image_to_text_scores.json'), imageToText.scores);
-  reporter.line(`predictions and scores: ${output}`);
+function isAnnotated(texts: readonly { imageIds: readonly unknown[] }[]): boolean {
+  return texts.some(({ imageIds }) => imageIds.length > 0);
+}
+
+/** The summaries, each beside the first model of the same dataset. */
+function compared(evaluations: readonly Evaluation[]): RetrievalSummary[] {
+  return evaluations.map(({ summary, result }) => {
+    const first = evaluations.find((other) => other.summary.dataset === summary.dataset)!;
+    if (first.summary === summary) return summary;
+    return { ...summary, comparison: compareModels(first.summary.model, first.result, result) };
+  });
 }

@@ -6,6 +6,7 @@ import { classifyCommand } from './classify.js';
 import { convertCommand } from './convert.js';
 import { dataCommand } from './data.js';
 import { downloadCommand } from './download.js';
+import { evalCommand } from './eval.js';
 import { evalElevaterCommand } from './evalElevater.js';
 import { evalRetrievalCommand } from './evalRetrieval.js';
 import { exportCommand } from './export.js';
@@ -23,6 +24,7 @@ export async function main(argv: readonly string[]): Promise<void> {
     .showHelpAfterError('(cn-clip --help lists the commands, cn-clip COMMAND --help the options)')
     .addCommand(quickstartCommand())
     .addCommand(pretrainCommand())
+    .addCommand(evalCommand())
     .addCommand(evalRetrievalCommand())
     .addCommand(evalElevaterCommand())
     .addCommand(classifyCommand())

@@ -3,6 +3,10 @@ import type { BatchLoader } from '../data/loader.js';
 import type { Reporter } from '../io/terminal.js';
 import type { Model } from '../model/model.js';
 import { prepareText, type Tokenizer } from '../text/tokenizer.js';
+import { TimeSplit } from './timeSplit.js';
+
+/** Batches of texts that are sorted by length together. */
+const SORTED_BATCHES = 64;
 
 /**
  * Features of every image of a split, once each, in row order: Float32Array [images, embed_dim], not normalised.
@@ -11,13 +15,15 @@ export async function encodeImages(
   model: Model,
   loader: BatchLoader,
   reporter: Reporter,
+  time = new TimeSplit(),
 ): Promise<Float32Array> {
   const width = model.config.embed_dim;
   const features = new Float32Array(loader.dataset.imageCount * width);
   reporter.begin('image features', loader.dataset.imageCount);
   let done = 0;
-  for await (const { pixels, n } of loader.images()) {
-    features.set(await model.encodeImages(pixels, n), done * width);
+  for await (const { pixels, n, waitSeconds } of loader.images()) {
+    time.add('waiting for pictures', waitSeconds);
+    features.set(await time.measure('towers', () => model.encodeImages(pixels, n)), done * width);
     done += n;
     reporter.advance(done);
   }
@@ -25,7 +31,12 @@ export async function encodeImages(
   return features;
 }
 
-/** Texts of a split with their features, [texts, embed_dim], not normalised, in the file's order. */
+/**
+ * Texts of a split with their features, [texts, embed_dim], not normalised, in the file's order. Texts of like length
+ * are encoded together, so that little padding is computed.
+ *
+ * @returns also how many texts were cut to contextLength tokens
+ */
 export async function encodeTexts(
   model: Model,
   dataset: Dataset,
@@ -33,18 +44,37 @@ export async function encodeTexts(
   contextLength: number,
   batchSize: number,
   reporter: Reporter,
+  time = new TimeSplit(),
 ): Promise<{ texts: TextRecord[]; features: Float32Array; cut: number }> {
   const width = model.config.embed_dim;
   const texts = [...dataset.texts()];
   const features = new Float32Array(texts.length * width);
   let cutTexts = 0;
+  let done = 0;
   reporter.begin('text features', texts.length);
-  for (let begin = 0; begin < texts.length; begin += batchSize) {
-    const captions = texts.slice(begin, begin + batchSize).map(({ text }) => prepareText(text));
-    const { ids, n, length, cut } = tokenizer.encodeBatch(captions, contextLength);
-    features.set(await model.encodeTexts(ids, n, length), begin * width);
-    cutTexts += cut;
-    reporter.advance(begin + n);
+  for (let first = 0; first < texts.length; first += SORTED_BATCHES * batchSize) {
+    const encoded = await time.measure('tokens', () =>
+      texts
+        .slice(first, first + SORTED_BATCHES * batchSize)
+        .map(({ text }, i) => ({
+          row: first + i,
+          ...tokenizer.encodeBatch([prepareText(text)], contextLength),
+        }))
+        .sort((a, b) => a.length - b.length),
+    );
+    for (let begin = 0; begin < encoded.length; begin += batchSize) {
+      const batch = encoded.slice(begin, begin + batchSize);
+      const { length } = batch[batch.length - 1];
+      const ids = new Int32Array(batch.length * length);
+      for (const [i, text] of batch.entries()) ids.set(text.ids, i * length);
+      const found = await time.measure('towers', () => model.encodeTexts(ids, batch.length, length));
+      for (const [i, { row, cut }] of batch.entries()) {
+        features.set(found.subarray(i * width, (i + 1) * width), row * width);
+        cutTexts += cut;
+      }
+      done += batch.length;
+      reporter.advance(done);
+    }
   }
   reporter.end();
   return { texts, features, cut: cutTexts };

@@ -1,6 +1,7 @@
 import { UserError } from '../errors.js';
 import { writeFileAtomic } from '../io/atomic.js';
 import { readJsonLines } from '../io/jsonl.js';
+import { readNpy } from '../io/npy.js';
 import type { Id, ImageAnnotation, Prediction, Recall, TextAnnotation } from './retrieval.js';
 
 /** The features of a file, in its order. */
@@ -19,14 +20,17 @@ const FIELDS = {
   imageToText: { query: 'image_id', candidates: 'text_ids' },
 } as const;
 
+export type IdField = 'image_id' | 'text_id';
+
 /**
- * Reads features, one `{"image_id" | "text_id": …, "feature": […]}` a line, as the reference's extract_features
- * writes them. Values are rounded to float32; ids stay number or string.
+ * Reads features: from a `.npy` file (see readNpyFeatures), or one `{"image_id" | "text_id": …, "feature": […]}` a
+ * line, as the reference's extract_features writes them. Values are rounded to float32; ids stay number or string.
  *
  * @throws UserError with file and line where a field is missing or of another kind, a dimension differs from the
  * first line's, a value is not finite, or an id repeats; also for an empty file
  */
-export function readFeatures(path: string, idField: 'image_id' | 'text_id'): Features {
+export function readFeatures(path: string, idField: IdField): Features {
+  if (path.endsWith('.npy')) return readNpyFeatures(path, idField);
   const ids: Id[] = [];
   const seen = new Set<Id>();
   let dimension = 0;
@@ -54,6 +58,34 @@ export function readFeatures(path: string, idField: 'image_id' | 'text_id'): Fea
   }
   if (ids.length === 0) throw new UserError(`${path}: the file is empty, expected one feature a line`);
   return { ids, features: features.subarray(0, ids.length * dimension), dimension };
+}
+
+/**
+ * Reads features from a NumPy file, `NAME.npy`, float32 [n, dimension], and their ids from `NAME.ids.jsonl` beside it,
+ * `{"image_id" | "text_id": …}` a row.
+ *
+ * @throws UserError naming file, and row or line, where the two do not fit together, a value is not finite, or an id
+ * is missing or repeats; also for no rows
+ */
+function readNpyFeatures(path: string, idField: IdField): Features {
+  const idsPath = path.replace(/\.npy$/, '.ids.jsonl');
+  const seen = new Set<Id>();
+  for (const { value, where } of readJsonLines(idsPath)) {
+    const id = requireId(value[idField], idField, where);
+    requireNew(seen, id, idField, where);
+  }
+  const { shape, data } = readNpy(path);
+  const [rows, dimension] = shape;
+  if (rows !== seen.size) throw new UserError(`${path} has ${rows} rows, ${idsPath} ${seen.size} ids`);
+  if (data.length === 0)
+    throw new UserError(`${path}: expected features, found ${rows} × ${dimension} values`);
+  const bad = data.findIndex((value) => !Number.isFinite(value));
+  if (bad >= 0) {
+    throw new UserError(
+      `${path}, row ${Math.floor(bad / dimension)}: value ${bad % dimension} is not finite`,
+    );
+  }
+  return { ids: [...seen], features: data, dimension };
 }
 
 /**

@@ -1,6 +1,5 @@
-import * as tf from '@tensorflow/tfjs-core';
-import { createEngine } from '../engine/select.js';
 import { UserError } from '../errors.js';
+import { multiplyBlocks, type Visit } from './blockProducts.js';
 
 /** The best candidates of every query, best first. Row q lies at [q·k, (q+1)·k). */
 export interface TopK {
@@ -12,9 +11,8 @@ export interface TopK {
   scores: Float32Array;
 }
 
-/** Queries and candidates whose products are computed together. */
-const QUERY_BLOCK = 256;
-const CANDIDATE_BLOCK = 8192;
+/** Rows of the true candidates of a query; undefined where they are unknown. */
+export type TrueRows = readonly number[] | undefined;
 
 /**
  * Exact search by inner product: for each of the m queries, its k best among the n candidates.
@@ -39,127 +37,114 @@ export async function topK(
 ): Promise<TopK> {
   const queryCount = countRows(queries, dimension, 'query');
   const candidateCount = countRows(candidates, dimension, 'candidate');
+  const { visit, result } = keepBest(queries, queryCount, candidates, candidateCount, dimension, k);
+  await multiplyBlocks(queries, candidates, dimension, [visit], onBlock);
+  return result;
+}
+
+/**
+ * `topK`, and with the same products the rank, from 1, of the best of each query's true candidates in the full
+ * ordering: the smallest k at which recall@k counts the query. Scores and ties as in `topK`.
+ *
+ * @param trueRows of each query
+ * @returns also `ranks`, [m]: Infinity for a query without true candidates, NaN where they are unknown
+ * @throws UserError as `topK`; RangeError where a true row is none of the candidates
+ */
+export async function searchWithRanks(
+  queries: Float32Array,
+  candidates: Float32Array,
+  dimension: number,
+  k: number,
+  trueRows: readonly TrueRows[],
+): Promise<TopK & { ranks: Float64Array }> {
+  const queryCount = countRows(queries, dimension, 'query');
+  const candidateCount = countRows(candidates, dimension, 'candidate');
+  const best = keepBest(queries, queryCount, candidates, candidateCount, dimension, k);
+  const ranked = countBetter(queries, candidates, candidateCount, dimension, trueRows);
+  await multiplyBlocks(queries, candidates, dimension, [best.visit, ranked.visit]);
+  return { ...best.result, ranks: ranked.ranks };
+}
+
+/** Keeps the k best candidates of each query while products are visited. */
+function keepBest(
+  queries: Float32Array,
+  queryCount: number,
+  candidates: Float32Array,
+  candidateCount: number,
+  dimension: number,
+  k: number,
+): { visit: Visit; result: TopK } {
   if (!Number.isInteger(k) || k < 1) throw new UserError(`topK: k is ${k}; expected a whole number from 1`);
   const kept = Math.min(k, candidateCount);
   const indices = new Int32Array(queryCount * kept);
   const scores = new Float32Array(queryCount * kept);
-  if (kept === 0 || queryCount === 0) return { k: kept, indices, scores };
-
-  const candidateNorm = largestNorm(candidates, dimension);
   const exact = new Float32Array(1);
-  const engine = await createEngine();
-  const multiply = await engine.compile(
-    (inputs) => ({
-      products: tf.matMul(inputs.queries as tf.Tensor2D, inputs.candidates as tf.Tensor2D, false, true),
-    }),
-    {
-      inputs: {
-        queries: { shape: ['queries', dimension], dtype: 'float32' },
-        candidates: { shape: ['candidates', dimension], dtype: 'float32' },
-      },
-    },
-  );
-  // Fresh memory for each block would cost more than the products.
-  const reused = engine.tensor([QUERY_BLOCK, CANDIDATE_BLOCK]);
-  try {
-    let done = 0;
-    for (let firstQuery = 0; firstQuery < queryCount; firstQuery += QUERY_BLOCK) {
-      const block = rowsOf(queries, firstQuery, QUERY_BLOCK, dimension);
-      const margins = Array.from({ length: block.shape[0] }, (_, i) =>
-        productError(norm(queries, (firstQuery + i) * dimension, dimension), candidateNorm, dimension),
-      );
-      for (let first = 0; first < candidateCount; first += CANDIDATE_BLOCK) {
-        const part = rowsOf(candidates, first, CANDIDATE_BLOCK, dimension);
-        const columns = part.shape[0];
-        const feeds = { queries: block, candidates: part };
-        let products = reused.read();
-        if (margins.length * columns === products.length) await multiply.run(feeds, { products: reused });
-        else products = (await multiply.run(feeds)).products.data as Float32Array;
-        for (let i = 0; i < margins.length; i++) {
-          const query = firstQuery + i;
-          const start = query * kept;
-          // The worst of the kept scores; nothing is refused while there are fewer than k.
-          let bound = first >= kept ? scores[start + kept - 1] - margins[i] : Number.NEGATIVE_INFINITY;
-          for (let column = 0; column < columns; column++) {
-            if (products[i * columns + column] < bound) continue;
-            const row = first + column;
-            scoreRows(queries, query * dimension, candidates, row * dimension, 1, dimension, exact);
-            keepIfBest(indices, scores, start, kept, row, exact[0]);
-            if (row >= kept - 1) bound = scores[start + kept - 1] - margins[i];
-          }
-        }
-        done += margins.length * columns;
-        onBlock(done);
-      }
+  const visit: Visit = ({ query, first, products, start, columns, margin }) => {
+    const last = (query + 1) * kept - 1;
+    // The worst of the kept scores; nothing is refused while there are fewer than k.
+    let bound = first >= kept ? scores[last] - margin : Number.NEGATIVE_INFINITY;
+    for (let column = 0; column < columns; column++) {
+      if (products[start + column] < bound) continue;
+      const row = first + column;
+      scoreRows(queries, query * dimension, candidates, row * dimension, 1, dimension, exact);
+      keepIfBest(indices, scores, query * kept, kept, row, exact[0]);
+      if (row >= kept - 1) bound = scores[last] - margin;
     }
-  } finally {
-    reused.dispose();
-    await multiply.dispose();
-    await engine.dispose();
-  }
-  return { k: kept, indices, scores };
+  };
+  return { visit, result: { k: kept, indices, scores } };
 }
 
-/**
- * How far a float32 inner product, summed in any order, can be from the exact one, with the last rounding of the exact
- * one: the classical bound dimension · u / (1 − dimension · u) · |q|·|c|, u = 2^-24 (Higham, Accuracy and Stability of
- * Numerical Algorithms, chapter 3), and what underflows.
- */
-function productError(queryNorm: number, candidateNorm: number, dimension: number): number {
-  const relative = ((dimension + 1) * 2 ** -24) / (1 - (dimension + 1) * 2 ** -24);
-  return relative * queryNorm * candidateNorm + dimension * 2 ** -149;
-}
-
-function norm(features: Float32Array, start: number, dimension: number): number {
-  let squares = 0;
-  for (let i = start; i < start + dimension; i++) squares += features[i] * features[i];
-  return Math.sqrt(squares);
-}
-
-function largestNorm(features: Float32Array, dimension: number): number {
-  let largest = 0;
-  for (let start = 0; start < features.length; start += dimension)
-    largest = Math.max(largest, norm(features, start, dimension));
-  return largest;
-}
-
-/** At most `count` rows from `first` on, as a view. */
-function rowsOf(features: Float32Array, first: number, count: number, dimension: number) {
-  const data = features.subarray(first * dimension, (first + count) * dimension);
-  return { shape: [data.length / dimension, dimension] as const, data };
-}
-
-/**
- * The rank, from 1, of the best of the true candidates in one query's full ordering: the smallest k at which
- * recall@k counts the query. Scores and ties as in `topK`.
- *
- * @param query float32 [dimension]
- * @param candidates float32 [n, dimension]
- * @param trueRows rows of the true candidates, at least one
- * @throws UserError where there is no true candidate, one is out of range, or a feature is not finite
- */
-export function rankOfBestTrue(
-  query: Float32Array,
+/** Counts the candidates that come before each query's best true one while products are visited. */
+function countBetter(
+  queries: Float32Array,
   candidates: Float32Array,
+  candidateCount: number,
   dimension: number,
-  trueRows: readonly number[],
-): number {
-  countRows(query, dimension, 'query');
-  const count = countRows(candidates, dimension, 'candidate');
-  if (trueRows.length === 0 || trueRows.some((row) => !Number.isInteger(row) || row < 0 || row >= count)) {
-    throw new UserError(`rankOfBestTrue: expected true rows within 0 to ${count - 1}, got [${trueRows}]`);
+  trueRows: readonly TrueRows[],
+): { visit: Visit; ranks: Float64Array } {
+  const ranks = new Float64Array(trueRows.length);
+  const bestRow = new Int32Array(trueRows.length).fill(-1);
+  const bestScore = new Float32Array(trueRows.length);
+  const exact = new Float32Array(1);
+  const score = (query: number, row: number) => {
+    scoreRows(queries, query * dimension, candidates, row * dimension, 1, dimension, exact);
+    return exact[0];
+  };
+  for (const [query, rows] of trueRows.entries()) {
+    ranks[query] = rows === undefined ? Number.NaN : rows.length === 0 ? Number.POSITIVE_INFINITY : 1;
+    for (const row of rows ?? []) {
+      if (!Number.isInteger(row) || row < 0 || row >= candidateCount) {
+        throw new RangeError(`true row ${row} of query ${query}: expected 0 to ${candidateCount - 1}`);
+      }
+      const found = score(query, row);
+      const isFirst = bestRow[query] < 0 || found > bestScore[query];
+      if (!isFirst && (found < bestScore[query] || row > bestRow[query])) continue;
+      bestRow[query] = row;
+      bestScore[query] = found;
+    }
   }
-  const scores = new Float32Array(count);
-  scoreRows(query, 0, candidates, 0, count, dimension, scores);
-  let best = trueRows[0];
-  for (const row of trueRows) {
-    if (scores[row] > scores[best] || (scores[row] === scores[best] && row < best)) best = row;
-  }
-  let rank = 1;
-  for (let row = 0; row < count; row++) {
-    if (scores[row] > scores[best] || (scores[row] === scores[best] && row < best)) rank++;
-  }
-  return rank;
+  const visit: Visit = ({ query, first, products, start, columns, margin }) => {
+    const best = bestRow[query];
+    if (best < 0) return;
+    const threshold = bestScore[query];
+    const low = threshold - margin;
+    const high = threshold + margin;
+    let better = 0;
+    for (let column = 0; column < columns; column++) {
+      const product = products[start + column];
+      if (product < low) continue;
+      if (product > high) {
+        better++;
+        continue;
+      }
+      const row = first + column;
+      if (row === best) continue;
+      const found = score(query, row);
+      if (found > threshold || (found === threshold && row < best)) better++;
+    }
+    ranks[query] += better;
+  };
+  return { visit, ranks };
 }
 
 /**

@@ -1,5 +1,5 @@
 import { UserError } from '../errors.js';
-import { topK } from './ranking.js';
+import { searchWithRanks, type TopK, type TrueRows, topK } from './ranking.js';
 
 /** An image's or text's id, number or string as the data has it: 5 and "5" are different ids. */
 export type Id = number | string;
@@ -33,6 +33,8 @@ export interface Recall {
 
 /** Recall over all annotated queries, beside what a random order of the pool would reach. */
 export interface Scores extends Recall {
+  /** Median over the queries of the rank, from 1, of the first true candidate; Infinity where most have none. */
+  medianRank: number;
   chance: Recall;
   /** Queries that were scored. */
   queryCount: number;
@@ -44,6 +46,18 @@ export interface DirectionResult {
   scores: Scores;
   /** One for every query, also for those without annotation, in the order given. */
   predictions: Prediction[];
+  /** Inner products of the predicted candidates, [queries, k]. */
+  predictionScores: Float32Array;
+  /**
+   * Of every query, the rank from 1 of the first true candidate in the whole pool: Infinity where it has none, NaN
+   * where the query is not annotated.
+   */
+  ranks: Float64Array;
+}
+
+export interface RetrievalResult {
+  textToImage: DirectionResult;
+  imageToText: DirectionResult;
 }
 
 export interface RetrievalInput {
@@ -58,6 +72,8 @@ export interface RetrievalInput {
 
 /** Retrieved per query, as in the reference's prediction files. */
 const TOP_K = 10;
+/** The k of recall@k. */
+export const CUTOFFS = [1, 5, 10] as const;
 
 /**
  * Retrieval in both directions over the full pool, as the reference's evaluation computes it.
@@ -69,10 +85,7 @@ const TOP_K = 10;
  * @throws UserError where ids repeat, a text names an image outside the pool, no text names an image, or the
  * features do not fit the ids
  */
-export async function evaluateRetrieval(input: RetrievalInput): Promise<{
-  textToImage: DirectionResult;
-  imageToText: DirectionResult;
-}> {
+export async function evaluateRetrieval(input: RetrievalInput): Promise<RetrievalResult> {
   const { imageIds, imageFeatures, texts, textFeatures, dimension } = input;
   const textIds = texts.map((text) => text.textId);
   requireRows('image', imageIds, imageFeatures, dimension);
@@ -88,24 +101,44 @@ export async function evaluateRetrieval(input: RetrievalInput): Promise<{
       }
     }
   }
-  const imagesOfText = new Map(texts.map((text) => [text.textId, text.imageIds]));
-  const textsOfImage = new Map(invertAnnotation(texts).map((image) => [image.imageId, image.textIds]));
-  if (textsOfImage.size === 0) {
+  if (texts.every((text) => text.imageIds.length === 0)) {
     throw new UserError(
       'no text names a true image, so there is nothing to score: this split has predictions only',
     );
   }
-  const textToImage = await predict(textIds, textFeatures, imageIds, imageFeatures, dimension);
-  const imageToText = await predict(imageIds, imageFeatures, textIds, textFeatures, dimension);
+  const textsOfImage = new Map(invertAnnotation(texts).map((image) => [image.imageId, image.textIds]));
+  const search = async (
+    queryIds: readonly Id[],
+    queryFeatures: Float32Array,
+    candidateIds: readonly Id[],
+    candidateFeatures: Float32Array,
+    truth: readonly (readonly Id[] | undefined)[],
+  ): Promise<DirectionResult> => {
+    const rowOf = new Map(candidateIds.map((id, row) => [id, row]));
+    const trueRows = truth.map((ids): TrueRows => ids && [...new Set(ids)].map((id) => rowOf.get(id)!));
+    const found = await searchWithRanks(queryFeatures, candidateFeatures, dimension, TOP_K, trueRows);
+    return {
+      scores: scoreRanks(found.ranks, trueRows, candidateIds.length),
+      predictions: predictionsOf(found, queryIds, candidateIds),
+      predictionScores: found.scores,
+      ranks: found.ranks,
+    };
+  };
   return {
-    textToImage: {
-      scores: scorePredictions(textToImage, imagesOfText, imageIds.length),
-      predictions: textToImage,
-    },
-    imageToText: {
-      scores: scorePredictions(imageToText, textsOfImage, textIds.length),
-      predictions: imageToText,
-    },
+    textToImage: await search(
+      textIds,
+      textFeatures,
+      imageIds,
+      imageFeatures,
+      texts.map((text) => text.imageIds),
+    ),
+    imageToText: await search(
+      imageIds,
+      imageFeatures,
+      textIds,
+      textFeatures,
+      imageIds.map((id) => textsOfImage.get(id)),
+    ),
   };
 }
 
@@ -122,43 +155,48 @@ export async function predict(
   candidateFeatures: Float32Array,
   dimension: number,
 ): Promise<Prediction[]> {
-  const { k, indices } = await topK(queryFeatures, candidateFeatures, dimension, TOP_K);
+  return predictionsOf(
+    await topK(queryFeatures, candidateFeatures, dimension, TOP_K),
+    queryIds,
+    candidateIds,
+  );
+}
+
+function predictionsOf(
+  { k, indices }: TopK,
+  queryIds: readonly Id[],
+  candidateIds: readonly Id[],
+): Prediction[] {
   return queryIds.map((queryId, query) => ({
     queryId,
     candidateIds: Array.from(indices.subarray(query * k, (query + 1) * k), (row) => candidateIds[row]),
   }));
 }
 
-/**
- * Recall@1/5/10 and their mean, over the annotated queries: those in `truth`, with or without true candidates.
- *
- * @throws UserError where `truth` is empty or has a query without a prediction
- */
-export function scorePredictions(
-  predictions: readonly Prediction[],
-  truth: ReadonlyMap<Id, readonly Id[]>,
-  poolSize: number,
-): Scores {
-  if (truth.size === 0) throw new UserError('there is no annotated query to score');
-  const predicted = new Map(predictions.map((prediction) => [prediction.queryId, prediction.candidateIds]));
-  const hits = [0, 0, 0];
-  const chances = [0, 0, 0];
-  for (const [queryId, trueList] of truth) {
-    const candidateIds = predicted.get(queryId);
-    if (candidateIds === undefined) throw new UserError(`query ${show(queryId)} has no prediction`);
-    const trueIds = new Set(trueList);
-    const first = candidateIds.findIndex((id) => trueIds.has(id));
-    [1, 5, 10].forEach((k, i) => {
-      if (first !== -1 && first < k) hits[i]++;
-      chances[i] += chanceOfHit(k, trueIds.size, poolSize);
-    });
-  }
+/** Recall@1/5/10, their mean and the median rank over the annotated queries: those whose rank is a number. */
+function scoreRanks(ranks: Float64Array, trueRows: readonly TrueRows[], poolSize: number): Scores {
+  const scored = ranks.filter((rank) => !Number.isNaN(rank));
+  const hits = CUTOFFS.map((k) => scored.filter((rank) => rank <= k).length);
+  const chances = CUTOFFS.map((k) =>
+    trueRows.reduce(
+      (sum, rows) => (rows === undefined ? sum : sum + chanceOfHit(k, rows.length, poolSize)),
+      0,
+    ),
+  );
   return {
-    ...recallFrom(hits, truth.size),
-    chance: recallFrom(chances, truth.size),
-    queryCount: truth.size,
+    ...recallFrom(hits, scored.length),
+    medianRank: median(scored),
+    chance: recallFrom(chances, scored.length),
+    queryCount: scored.length,
     poolSize,
   };
+}
+
+/** Of an even number of values, the mean of the middle two. */
+function median(values: Float64Array): number {
+  const sorted = Float64Array.from(values).sort();
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
 /**

@@ -1,6 +1,5 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import sharp from 'sharp';
 import {
   type ClassResult,
   type Confusion,
@@ -21,6 +20,7 @@ import {
 import { writeText } from '../io/atomic.js';
 import { confusionMatrixSvg } from './confusion.js';
 import { type Html, html, page, table } from './html.js';
+import { thumbnail } from './thumbnail.js';
 
 /** What the report shows of a dataset. */
 export interface DatasetReport {
@@ -63,7 +63,7 @@ export async function reportOf({ dataset, score, predictions }: DatasetEvaluatio
   const matrix = confusionMatrix(predictions);
   const mistakes = surestMistakes(predictions, SHOWN_MISTAKES).map(
     async ({ image, predicted, probability }) => ({
-      thumbnail: await thumbnail(join(folder, images[image])),
+      thumbnail: await thumbnail(readFileSync(join(folder, images[image])), THUMBNAIL_SIDE),
       image: images[image],
       actual: targets[image].map((target) => classNames[target]).join('、'),
       predicted: classNames[predicted],
@@ -182,15 +182,6 @@ ${some.map(
 ${list(shown.slice(0, SHOWN_CLASSES))}</div>
 <div class="card"><small>worst ${SHOWN_CLASSES}</small>
 ${list(shown.slice(-SHOWN_CLASSES))}</div></div>`;
-}
-
-function thumbnail(path: string): Promise<Buffer> {
-  return sharp(readFileSync(path))
-    .resize(THUMBNAIL_SIDE, THUMBNAIL_SIDE, { fit: 'inside', withoutEnlargement: true })
-    .flatten({ background: 'white' })
-    .toColourspace('srgb')
-    .jpeg({ quality: 75 })
-    .toBuffer();
 }
 
 function percent(share: number): string {

@@ -1,8 +1,9 @@
-import { UserError } from '../errors.js';
 import type { Scores } from '../eval/retrieval.js';
 import { writeFileAtomic } from '../io/atomic.js';
 import { averaged, lineChart, type Point } from './chart.js';
 import { type Html, html, page, type TableRow, table } from './html.js';
+import { factor, grouped, percent } from './numbers.js';
+import { type QueryExample, queryCard } from './queries.js';
 
 /** What one optimizer step reported. */
 export interface StepMetrics {
@@ -15,15 +16,6 @@ export interface StepMetrics {
   textToImageAccuracy: number;
   logitScale: number;
   samplesPerSecond: number;
-}
-
-/** A caption, and the pictures that the model ranks first for it. */
-export interface QueryExample {
-  text: string;
-  /** Best first; pictures as PNG, JPEG or WebP files. */
-  results: readonly { image: Buffer; correct: boolean; id: number | string }[];
-  /** The rank, from 1, of the first right picture in the whole pool. */
-  rankOfTrue: number;
 }
 
 export interface PretrainReport {
@@ -160,52 +152,9 @@ ${chart('logit_scale', [line('logit_scale', (step) => step.logitScale)])}
 ${isAveraged ? html`<p><small>Neighbouring steps are averaged, to at most ${limit} points a stage.</small></p>` : ''}`;
 }
 
-function queryCard({ text, results, rankOfTrue }: QueryExample): Html {
-  const pictures = results.map(({ image, correct, id }, i) => {
-    const alt = `Rank ${i + 1}: picture ${id}, ${correct ? 'right' : 'not right'}`;
-    return correct
-      ? html`<li class="right"><img src="${dataUri(image, id)}" alt="${alt}">✓ ${i + 1}</li>\n`
-      : html`<li><img src="${dataUri(image, id)}" alt="${alt}">${i + 1}</li>\n`;
-  });
-  return html`<article class="card">
-<h3 lang="zh">${text}</h3>
-<small>First right picture at rank ${grouped(rankOfTrue)}</small>
-<ol class="results">
-${pictures}</ol>
-</article>
-`;
-}
-
-/** The picture as a data URI, its kind told from the file's first bytes. */
-function dataUri(image: Buffer, id: number | string): string {
-  const start = image.toString('latin1', 0, 12);
-  let kind: string;
-  if (start.startsWith('\x89PNG\r\n\x1a\n')) kind = 'png';
-  else if (start.startsWith('\xff\xd8\xff')) kind = 'jpeg';
-  else if (/^RIFF....WEBP$/s.test(start)) kind = 'webp';
-  else throw new UserError(`picture ${id}: expected a PNG, JPEG or WebP file for the report`);
-  return `data:image/${kind};base64,${image.toString('base64')}`;
-}
-
-/** One decimal, more below 1 so that a small chance does not show as zero. */
-function percent(value: number): string {
-  return value === 0 || value >= 1 ? value.toFixed(1) : Number(value.toPrecision(2)).toString();
-}
-
-/** How many times as good as chance: ×86, ×4.2. */
-function factor(value: number, chance: number): string {
-  if (chance === 0) return '–';
-  const times = value / chance;
-  return `×${times >= 10 ? grouped(Math.round(times)) : times.toFixed(1)}`;
-}
-
 function meanLoss(metrics: readonly StepMetrics[]): string {
   if (metrics.length === 0) return '–';
   return (metrics.reduce((sum, { loss }) => sum + loss, 0) / metrics.length).toFixed(3);
-}
-
-function grouped(value: number): string {
-  return value.toLocaleString('en-US');
 }
 
 function median(values: readonly number[]): number {

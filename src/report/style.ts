@@ -73,6 +73,11 @@ circle.series-2 { fill: var(--series-2); } circle.series-3 { fill: var(--series-
   border: 1px solid var(--line); border-radius: .375rem; margin-bottom: .125rem;
 }
 .results .right { color: var(--right); font-weight: 600; }
+.picture-query { display: grid; grid-template-columns: 6.5rem 1fr; gap: 1rem; align-items: start; }
+.picture-query img { display: block; width: 100%; aspect-ratio: 1; object-fit: contain; background: #ffffff; border: 1px solid var(--line); border-radius: .375rem; padding: 3px; }
+.picture-query ol, .picture-query p { margin: .25rem 0 0; overflow-wrap: anywhere; font-size: .9375rem; }
+.picture-query ol { padding: 0 0 0 1.5rem; }
+.picture-query .right { color: var(--right); font-weight: 600; }
 .results .right img { border: 3px solid var(--right-border); padding: 1px; }
 
 a { color: inherit; text-decoration-color: var(--quiet); text-underline-offset: .15em; }

@@ -1,0 +1,113 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { createEngine } from '../engine/select.js';
+
+/** Queries and candidates whose products are computed together. */
+const QUERY_BLOCK = 256;
+const CANDIDATE_BLOCK = 8192;
+
+/** The products of one query with consecutive candidates. */
+export interface ProductRow {
+  query: number;
+  /** the first candidate */
+  first: number;
+  /** where the products stand: at [start, start + columns) */
+  products: Float32Array;
+  start: number;
+  columns: number;
+  /** how far a product can be from the score, the float64 sum in order rounded to float32 */
+  margin: number;
+}
+
+/** Told of a query's products, candidates in ascending order. */
+export type Visit = (row: ProductRow) => void;
+
+/**
+ * Multiplies all queries with all candidates in float32, in blocks with ONNX Runtime, and shows the products to each
+ * of `visits`. Memory does not depend on how many there are.
+ *
+ * @param queries float32 [m, dimension], finite
+ * @param candidates float32 [n, dimension], finite
+ * @param onBlock told how many of the m·n products are done
+ */
+export async function multiplyBlocks(
+  queries: Float32Array,
+  candidates: Float32Array,
+  dimension: number,
+  visits: readonly Visit[],
+  onBlock: (done: number) => void = () => {},
+): Promise<void> {
+  const queryCount = queries.length / dimension;
+  const candidateCount = candidates.length / dimension;
+  if (queryCount === 0 || candidateCount === 0) return;
+  const candidateNorm = largestNorm(candidates, dimension);
+  const engine = await createEngine();
+  const multiply = await engine.compile(
+    (inputs) => ({
+      products: tf.matMul(inputs.queries as tf.Tensor2D, inputs.candidates as tf.Tensor2D, false, true),
+    }),
+    {
+      inputs: {
+        queries: { shape: ['queries', dimension], dtype: 'float32' },
+        candidates: { shape: ['candidates', dimension], dtype: 'float32' },
+      },
+    },
+  );
+  // Fresh memory for each block would cost more than the products.
+  const reused = engine.tensor([QUERY_BLOCK, CANDIDATE_BLOCK]);
+  try {
+    let done = 0;
+    for (let firstQuery = 0; firstQuery < queryCount; firstQuery += QUERY_BLOCK) {
+      const block = rowsOf(queries, firstQuery, QUERY_BLOCK, dimension);
+      const margins = Array.from({ length: block.shape[0] }, (_, i) =>
+        productError(norm(queries, (firstQuery + i) * dimension, dimension), candidateNorm, dimension),
+      );
+      for (let first = 0; first < candidateCount; first += CANDIDATE_BLOCK) {
+        const part = rowsOf(candidates, first, CANDIDATE_BLOCK, dimension);
+        const columns = part.shape[0];
+        const feeds = { queries: block, candidates: part };
+        let products = reused.read();
+        if (margins.length * columns === products.length) await multiply.run(feeds, { products: reused });
+        else products = (await multiply.run(feeds)).products.data as Float32Array;
+        for (const [i, margin] of margins.entries()) {
+          const row = { query: firstQuery + i, first, products, start: i * columns, columns, margin };
+          for (const visit of visits) visit(row);
+        }
+        done += margins.length * columns;
+        onBlock(done);
+      }
+    }
+  } finally {
+    reused.dispose();
+    await multiply.dispose();
+    await engine.dispose();
+  }
+}
+
+/**
+ * How far a float32 inner product, summed in any order, can be from the exact one, with the last rounding of the exact
+ * one: the classical bound dimension · u / (1 − dimension · u) · |q|·|c|, u = 2^-24 (Higham, Accuracy and Stability of
+ * Numerical Algorithms, chapter 3), and what underflows.
+ */
+function productError(queryNorm: number, candidateNorm: number, dimension: number): number {
+  const relative = ((dimension + 1) * 2 ** -24) / (1 - (dimension + 1) * 2 ** -24);
+  return relative * queryNorm * candidateNorm + dimension * 2 ** -149;
+}
+
+function norm(features: Float32Array, start: number, dimension: number): number {
+  let squares = 0;
+  for (let i = start; i < start + dimension; i++) squares += features[i] * features[i];
+  return Math.sqrt(squares);
+}
+
+function largestNorm(features: Float32Array, dimension: number): number {
+  let largest = 0;
+  for (let start = 0; start < features.length; start += dimension)
+    largest = Math.max(largest, norm(features, start, dimension));
+  return largest;
+}
+
+/** At most `count` rows from `first` on, as a view. */
+function rowsOf(features: Float32Array, first: number, count: number, dimension: number) {
+  const data = features.subarray(first * dimension, (first + count) * dimension);
+  return { shape: [data.length / dimension, dimension] as const, data };
+}
