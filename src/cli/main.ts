@@ -10,6 +10,7 @@ import { evalCommand } from './eval.js';
 import { evalElevaterCommand } from './evalElevater.js';
 import { evalRetrievalCommand } from './evalRetrieval.js';
 import { exportCommand } from './export.js';
+import { extractFeaturesCommand } from './extractFeatures.js';
 import { interpolateCommand } from './interpolate.js';
 import { pretrainCommand } from './pretrain.js';
 import { quickstartCommand } from './quickstart.js';
@@ -32,6 +33,7 @@ export async function main(argv: readonly string[]): Promise<void> {
     .addCommand(convertCommand())
     .addCommand(interpolateCommand())
     .addCommand(exportCommand())
+    .addCommand(extractFeaturesCommand())
     .addCommand(dataCommand());
   // A reader that has seen enough (`| head`) ends the command, as it ends other programs.
   process.stdout.on('error', () => process.exit(141));
