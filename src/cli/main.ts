@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import { messageOf, UserError } from '../errors.js';
 import { closeBars } from '../io/terminal.js';
 import { version } from '../io/version.js';
+import { benchmarkCommand } from './benchmark.js';
 import { classifyCommand } from './classify.js';
 import { convertCommand } from './convert.js';
 import { dataCommand } from './data.js';
@@ -34,6 +35,7 @@ export async function main(argv: readonly string[]): Promise<void> {
     .addCommand(interpolateCommand())
     .addCommand(exportCommand())
     .addCommand(extractFeaturesCommand())
+    .addCommand(benchmarkCommand())
     .addCommand(dataCommand());
   // A reader that has seen enough (`| head`) ends the command, as it ends other programs.
   process.stdout.on('error', () => process.exit(141));
