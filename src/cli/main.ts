@@ -6,6 +6,7 @@ import { benchmarkCommand } from './benchmark.js';
 import { classifyCommand } from './classify.js';
 import { convertCommand } from './convert.js';
 import { dataCommand } from './data.js';
+import { doctorCommand } from './doctor.js';
 import { downloadCommand } from './download.js';
 import { evalCommand } from './eval.js';
 import { evalElevaterCommand } from './evalElevater.js';
@@ -36,6 +37,7 @@ export async function main(argv: readonly string[]): Promise<void> {
     .addCommand(exportCommand())
     .addCommand(extractFeaturesCommand())
     .addCommand(benchmarkCommand())
+    .addCommand(doctorCommand())
     .addCommand(dataCommand());
   // A reader that has seen enough (`| head`) ends the command, as it ends other programs.
   process.stdout.on('error', () => process.exit(141));
