@@ -41,7 +41,9 @@ export async function loadModel(location: string, options: LoadOptions = {}): Pr
   for (const note of notes) warn(note);
   const parameters = requireParameters(tensors, path, config, { otherGrid: true });
   const engine = await createEngine(options.engine, options.provider, warn);
-  return assemble(config, engine, ({ name, shape }) => fit(parameters, name, shape, path, warn));
+  const model = assemble(config, engine, ({ name, shape }) => fit(parameters, name, shape, path, warn));
+  await model.expectConstantWeights(true);
+  return model;
 }
 
 /** A new model with the reference's initialisation, a pure function of the seed. */
