@@ -2,14 +2,17 @@ import { Command } from 'commander';
 import { messageOf, UserError } from '../errors.js';
 import { closeBars } from '../io/terminal.js';
 import { version } from '../io/version.js';
+import { benchmarkCommand } from './benchmark.js';
 import { classifyCommand } from './classify.js';
 import { convertCommand } from './convert.js';
 import { dataCommand } from './data.js';
+import { doctorCommand } from './doctor.js';
 import { downloadCommand } from './download.js';
 import { evalCommand } from './eval.js';
 import { evalElevaterCommand } from './evalElevater.js';
 import { evalRetrievalCommand } from './evalRetrieval.js';
 import { exportCommand } from './export.js';
+import { extractFeaturesCommand } from './extractFeatures.js';
 import { finetuneCommand } from './finetune.js';
 import { indexCommand } from './indexPictures.js';
 import { interpolateCommand } from './interpolate.js';
@@ -44,6 +47,9 @@ export async function main(argv: readonly string[]): Promise<void> {
     .addCommand(convertCommand())
     .addCommand(interpolateCommand())
     .addCommand(exportCommand())
+    .addCommand(extractFeaturesCommand())
+    .addCommand(benchmarkCommand())
+    .addCommand(doctorCommand())
     .addCommand(dataCommand());
   // A reader that has seen enough (`| head`) ends the command, as it ends other programs.
   process.stdout.on('error', () => process.exit(141));

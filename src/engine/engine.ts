@@ -84,7 +84,16 @@ export interface AdamWFactors {
 export interface Engine {
   /** `onnx` or `tfjs`, with what computes: `onnx (cpu)`, `tfjs (tensorflow)`. */
   readonly description: string;
-  compile(fn: TensorFunction, signature: Signature): Promise<Program>;
+  /**
+   * @param constants inputs of the signature that need not be fed: every run takes their values of that time. The engine
+   *   may keep them in the form that computes fastest for as long as it sees nobody write to them; values that were
+   *   changed in the array of `read()` may go unseen.
+   */
+  compile(
+    fn: TensorFunction,
+    signature: Signature,
+    constants?: Readonly<Record<string, DeviceTensor>>,
+  ): Promise<Program>;
   /** Updates a weight and its two moments in place. */
   adamw(weight: DeviceTensor, gradient: DeviceTensor, moments: Moments, factors: AdamWFactors): void;
   /** The Euclidean norm of all values of the tensors together. */

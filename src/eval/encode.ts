@@ -6,7 +6,7 @@ import { prepareText, type Tokenizer } from '../text/tokenizer.js';
 import { TimeSplit } from './timeSplit.js';
 
 /** Batches of texts that are sorted by length together. */
-const SORTED_BATCHES = 64;
+export const SORTED_BATCHES = 64;
 
 /**
  * Features of every image of a split, once each, in row order: Float32Array [images, embed_dim], not normalised.
@@ -50,32 +50,52 @@ export async function encodeTexts(
   const texts = [...dataset.texts()];
   const features = new Float32Array(texts.length * width);
   let cutTexts = 0;
-  let done = 0;
   reporter.begin('text features', texts.length);
   for (let first = 0; first < texts.length; first += SORTED_BATCHES * batchSize) {
-    const encoded = await time.measure('tokens', () =>
-      texts
-        .slice(first, first + SORTED_BATCHES * batchSize)
-        .map(({ text }, i) => ({
-          row: first + i,
-          ...tokenizer.encodeBatch([prepareText(text)], contextLength),
-        }))
-        .sort((a, b) => a.length - b.length),
+    const captions = texts.slice(first, first + SORTED_BATCHES * batchSize).map(({ text }) => text);
+    const found = await encodeCaptions(model, tokenizer, captions, contextLength, batchSize, time, (count) =>
+      reporter.advance(first + count),
     );
-    for (let begin = 0; begin < encoded.length; begin += batchSize) {
-      const batch = encoded.slice(begin, begin + batchSize);
-      const { length } = batch[batch.length - 1];
-      const ids = new Int32Array(batch.length * length);
-      for (const [i, text] of batch.entries()) ids.set(text.ids, i * length);
-      const found = await time.measure('towers', () => model.encodeTexts(ids, batch.length, length));
-      for (const [i, { row, cut }] of batch.entries()) {
-        features.set(found.subarray(i * width, (i + 1) * width), row * width);
-        cutTexts += cut;
-      }
-      done += batch.length;
-      reporter.advance(done);
-    }
+    features.set(found.features, first * width);
+    cutTexts += found.cut;
   }
   reporter.end();
   return { texts, features, cut: cutTexts };
+}
+
+/**
+ * Features of captions, [captions, embed_dim], not normalised, in their order; the work is done in the order of their
+ * lengths.
+ *
+ * @param advance told how many are done
+ * @returns also how many were cut to contextLength tokens
+ */
+export async function encodeCaptions(
+  model: Model,
+  tokenizer: Tokenizer,
+  captions: readonly string[],
+  contextLength: number,
+  batchSize: number,
+  time: TimeSplit,
+  advance: (done: number) => void,
+): Promise<{ features: Float32Array; cut: number }> {
+  const width = model.config.embed_dim;
+  const features = new Float32Array(captions.length * width);
+  const encoded = await time.measure('tokens', () =>
+    captions
+      .map((text, row) => ({ row, ...tokenizer.encodeBatch([prepareText(text)], contextLength) }))
+      .sort((a, b) => a.length - b.length),
+  );
+  for (let begin = 0; begin < encoded.length; begin += batchSize) {
+    const batch = encoded.slice(begin, begin + batchSize);
+    const { length } = batch[batch.length - 1];
+    const ids = new Int32Array(batch.length * length);
+    for (const [i, text] of batch.entries()) ids.set(text.ids, i * length);
+    const found = await time.measure('towers', () => model.encodeTexts(ids, batch.length, length));
+    for (const [i, { row }] of batch.entries()) {
+      features.set(found.subarray(i * width, (i + 1) * width), row * width);
+    }
+    advance(begin + batch.length);
+  }
+  return { features, cut: encoded.filter(({ cut }) => cut > 0).length };
 }

@@ -56,7 +56,9 @@ export async function loadModel(location: string, options: LoadOptions = {}): Pr
     }
     weights.set(name, engine.tensor(shape, await reads.shift()));
   }
-  return new Model(engine, config, weights);
+  const model = new Model(engine, config, weights);
+  await model.expectConstantWeights(true);
+  return model;
 }
 
 /** Values that `fit` gives, read in another thread where that is possible. */

@@ -22,6 +22,7 @@ export class Model {
   /** low-rank updates of weights that are being trained (LoRA), by name; the encoders apply them */
   adapters: ReadonlyMap<string, DeviceTensor> = new Map();
   private readonly held: Map<string, DeviceTensor>;
+  private areWeightsConstant = false;
   private imageEncoder: Promise<Program> | undefined;
   private textEncoder: Promise<Program> | undefined;
 
@@ -141,6 +142,16 @@ export class Model {
     await this.disposeEncoders();
   }
 
+  /**
+   * Says whether the weights stay as they are, as in a model that was loaded to encode. Programs may then build them in,
+   * which is faster, and may differ in the last bits: a training, fresh or resumed, always feeds them.
+   */
+  async expectConstantWeights(areConstant: boolean): Promise<void> {
+    if (areConstant === this.areWeightsConstant) return;
+    this.areWeightsConstant = areConstant;
+    await this.disposeEncoders();
+  }
+
   async dispose(): Promise<void> {
     await this.disposeEncoders();
     for (const tensor of Object.values(this.feeds)) tensor.dispose();
@@ -159,10 +170,12 @@ export class Model {
     input: Signature['inputs'],
     encode: (inputs: Record<string, Tensor>) => Tensor,
   ): Promise<Program> {
-    return this.engine.compile((inputs) => ({ features: encode(inputs) }), {
+    const signature: Signature = {
       inputs: { ...input, ...this.weightSpecs(isNeeded) },
       limits: { length: this.config.text_max_position_embeddings },
-    });
+    };
+    const constants = this.areWeightsConstant ? this.feeds : {};
+    return this.engine.compile((inputs) => ({ features: encode(inputs) }), signature, constants);
   }
 
   private async features(program: Program, input: Record<string, HostTensor>): Promise<Float32Array> {

@@ -58,6 +58,7 @@ export class Trainer {
   }
 
   static async create(model: Model, options: TrainerOptions): Promise<Trainer> {
+    await model.expectConstantWeights(false);
     const parameters = await trainedParameters(model, options);
     const plan = trainingPlan(model, options, [...parameters.keys()]);
     const pass =

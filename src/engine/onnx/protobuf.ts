@@ -69,8 +69,15 @@ const elementTypes: Record<ElementType, number> = { float32: 1, int32: 6, int64:
 /** The numbers by which attributes say what they hold. */
 export const attributeTypes = { float: 1, int: 2, string: 3, ints: 7 } as const;
 
-/** Encodes a recorded graph as an ONNX model file. */
-export function encodeModel(graph: Graph): Uint8Array {
+/**
+ * Encodes a recorded graph as an ONNX model file.
+ *
+ * @param constants inputs that become initializers. Their data is for the session to be given: each is an external file
+ *   of its name
+ */
+export function encodeModel(graph: Graph, constants: ReadonlySet<string> = new Set()): Uint8Array {
+  const inputs = [...graph.inputs].filter(([name]) => !constants.has(name));
+  const external = [...graph.inputs].filter(([name]) => constants.has(name));
   const domains = new Set(graph.nodes.map(({ domain }) => domain).filter((domain) => domain !== ''));
   const outputNames = new Map([...graph.outputs].map(([name, { value }]) => [value, name]));
   const renamed = (value: string) => outputNames.get(value) ?? value;
@@ -88,15 +95,22 @@ export function encodeModel(graph: Graph): Uint8Array {
         node: graph.nodes.map((node) =>
           nodeMessage({ ...node, inputs: node.inputs.map(renamed), outputs: node.outputs.map(renamed) }),
         ),
-        initializer: [...graph.constants].map(([name, { shape, type, data }]) => ({
-          name,
-          dims: [...shape],
-          dataType: elementTypes[type],
-          rawData: new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
-        })),
-        input: [...graph.inputs].map(([name, { shape, dtype }]) =>
-          valueInfo(name, shape, elementTypes[dtype]),
-        ),
+        initializer: [
+          ...[...graph.constants].map(([name, { shape, type, data }]) => ({
+            name,
+            dims: [...shape],
+            dataType: elementTypes[type],
+            rawData: new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
+          })),
+          ...external.map(([name, { shape, dtype }]) => ({
+            name,
+            dims: [...shape],
+            dataType: elementTypes[dtype],
+            externalData: [{ key: 'location', value: name }],
+            dataLocation: 1,
+          })),
+        ],
+        input: inputs.map(([name, { shape, dtype }]) => valueInfo(name, shape, elementTypes[dtype])),
         output: [...graph.outputs].map(([name, { shape, dtype }]) =>
           valueInfo(name, shape, elementTypes[dtype]),
         ),

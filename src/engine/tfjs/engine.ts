@@ -53,11 +53,15 @@ export class TfjsEngine implements Engine {
     this.description = `tfjs (${backend})`;
   }
 
-  async compile(fn: TensorFunction, signature: Signature): Promise<Program> {
+  async compile(
+    fn: TensorFunction,
+    signature: Signature,
+    constants: Readonly<Record<string, DeviceTensor>> = {},
+  ): Promise<Program> {
     return {
       run: async (feeds, into) => {
         await tf.setBackend(this.backend);
-        return run(fn, signature, feeds, into ?? {});
+        return run(fn, signature, { ...constants, ...feeds }, into ?? {});
       },
       dispose: async () => {},
     };

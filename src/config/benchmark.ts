@@ -1,0 +1,34 @@
+import { z } from 'zod';
+import { providerNames } from '../engine/select.js';
+import { precisions } from '../export/parity.js';
+
+/** Values separated by commas on the command line, a list in JavaScript. */
+function listOf<T extends z.ZodType<unknown, string>>(value: T) {
+  return z
+    .string()
+    .transform((list) => list.split(',').map((item) => item.trim()))
+    .pipe(z.array(value).min(1));
+}
+
+/** Everything that `cn-clip benchmark` is told. */
+export const benchmarkSchema = z.strictObject({
+  model: z
+    .string()
+    .describe('a checkpoint of any form, or a size with random weights: ViT-B-16, ViT-B-32+RBT3-chinese …'),
+  config: z.string().optional().describe("model config; by default the checkpoint's own"),
+  batchSizes: listOf(z.coerce.number<string>().int().positive().max(4096))
+    .prefault('1,8,32')
+    .describe('images or texts of one run, separated by commas'),
+  precisions: listOf(z.enum(precisions))
+    .prefault('fp32')
+    .describe(`any of ${precisions.join(', ')}, separated by commas`),
+  providers: listOf(z.enum(providerNames))
+    .prefault('cpu')
+    .describe(`execution providers, any of ${providerNames.join(', ')}, separated by commas`),
+  textLength: z.number().int().min(3).default(12).describe('tokens of each text; the reference pads to 52'),
+  warmup: z.number().int().min(0).default(2).describe('runs that are not timed'),
+  runs: z.number().int().positive().default(10).describe('runs that are timed'),
+  out: z.string().optional().describe('JSON file for the results'),
+});
+
+export type BenchmarkConfig = z.infer<typeof benchmarkSchema>;

@@ -1,0 +1,25 @@
+import { isId } from '../../data/pairDataset.js';
+import { UserError } from '../../errors.js';
+import { shown } from '../../io/json.js';
+import { readJsonLines } from '../../io/jsonl.js';
+import type { Id } from '../retrieval.js';
+
+/**
+ * Reads texts with their ids from JSON Lines: `{"text_id": 1, "text": "…"}` a line; other fields are left aside.
+ *
+ * @throws UserError with file and line where a field is missing or of another kind, or an id repeats; for no text
+ */
+export function readTexts(path: string): { textId: Id; text: string }[] {
+  const texts: { textId: Id; text: string }[] = [];
+  const seen = new Set<Id>();
+  for (const { value, where } of readJsonLines(path)) {
+    const { text_id: textId, text } = value;
+    if (!isId(textId)) throw new UserError(`${where}: expected "text_id", found ${shown(textId)}`);
+    if (typeof text !== 'string') throw new UserError(`${where}: expected "text", found ${shown(text)}`);
+    if (seen.has(textId)) throw new UserError(`${where}: "text_id" ${shown(textId)} occurred before`);
+    seen.add(textId);
+    texts.push({ textId, text });
+  }
+  if (texts.length === 0) throw new UserError(`${path}: the file is empty, expected one text a line`);
+  return texts;
+}

@@ -1,0 +1,34 @@
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import type { TowerSpeed } from '../src/export/benchmark.js';
+import { runCli } from './runCli.js';
+import { readJson, temporaryDirectory } from './support.js';
+
+const folder = temporaryDirectory();
+
+test('every tower, precision and batch size is timed, as a table and JSON', async () => {
+  const out = join(folder, 'speed.json');
+  const sizes = ['--batch-sizes', '1,3', '--precisions', 'fp32,int8', '--runs', '2'];
+  const { code, stdout, stderr } = await runCli(['benchmark', '--model', 'tiny', ...sizes, '--out', out]);
+  assert.equal(code, 0, stderr);
+  const { towers } = readJson<{ towers: TowerSpeed[] }>(out);
+  const rows = towers.map(({ tower, precision, provider, batchSize }) =>
+    [tower, precision, provider, batchSize].join(' '),
+  );
+  const expected = ['image', 'text'].flatMap((tower) =>
+    ['fp32', 'int8'].flatMap((precision) => [1, 3].map((n) => `${tower} ${precision} cpu ${n}`)),
+  );
+  assert.deepEqual(rows, expected);
+  for (const { latency, batchSize, perSecond } of towers) {
+    assert.ok(latency.min > 0 && latency.min <= latency.median && latency.median <= latency.max);
+    assert.ok(Math.abs(perSecond * latency.median - 1000 * batchSize) < 1e-6 * perSecond);
+  }
+  assert.equal(stdout.split('\n').filter((line) => /^(image|text) /.test(line)).length, 8);
+});
+
+test('a provider that is not there is an error', async () => {
+  const { code, stderr } = await runCli(['benchmark', '--model', 'tiny', '--providers', 'cpu,cuda']);
+  assert.equal(code, 1);
+  assert.match(stderr, /execution provider 'cuda' (can't be started|is not in)/);
+});
