@@ -69,7 +69,7 @@ test('a model is finetuned from its own config and vocabulary, validated by step
   // What was validated after the last step is what the finished model gives to the evaluation command.
   const evaluated = await runCli([
     ...['eval-retrieval', '--model', directory.model, '--data', data, '--split', 'valid'],
-    ...['--output', join(folder, 'scores')],
+    ...['--out', join(folder, 'scores')],
   ]);
   assert.equal(evaluated.code, 0, evaluated.stderr);
   const last = records.at(-1)!;
