@@ -1,5 +1,5 @@
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as ort from 'onnxruntime-node';
 import { createEngine } from '../engine/select.js';
@@ -69,6 +69,7 @@ export async function benchmarkTowers(options: BenchmarkOptions): Promise<TowerS
           const session = await ort.InferenceSession.create(join(folder, part.fileName(precision)), {
             executionProviders: [provider],
             enableMemPattern: false,
+            intraOpNumThreads: availableParallelism(),
             logSeverityLevel: 3,
           });
           try {
