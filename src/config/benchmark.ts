@@ -1,28 +1,21 @@
 import { z } from 'zod';
 import { providerNames } from '../engine/select.js';
 import { precisions } from '../export/parity.js';
-
-/** Values separated by commas on the command line, a list in JavaScript. */
-function listOf<T extends z.ZodType<unknown, string>>(value: T) {
-  return z
-    .string()
-    .transform((list) => list.split(',').map((item) => item.trim()))
-    .pipe(z.array(value).min(1));
-}
+import { modelConfig, withCommas } from './common.js';
 
 /** Everything that `cn-clip benchmark` is told. */
 export const benchmarkSchema = z.strictObject({
   model: z
     .string()
     .describe('a checkpoint of any form, or a size with random weights: ViT-B-16, ViT-B-32+RBT3-chinese …'),
-  config: z.string().optional().describe("model config; by default the checkpoint's own"),
-  batchSizes: listOf(z.coerce.number<string>().int().positive().max(4096))
+  config: modelConfig,
+  batchSizes: withCommas(z.array(z.coerce.number<string>().int().positive().max(4096)).min(1))
     .prefault('1,8,32')
     .describe('images or texts of one run, separated by commas'),
-  precisions: listOf(z.enum(precisions))
+  precisions: withCommas(z.array(z.enum(precisions)).min(1))
     .prefault('fp32')
     .describe(`any of ${precisions.join(', ')}, separated by commas`),
-  providers: listOf(z.enum(providerNames))
+  providers: withCommas(z.array(z.enum(providerNames)).min(1))
     .prefault('cpu')
     .describe(`execution providers, any of ${providerNames.join(', ')}, separated by commas`),
   textLength: z.number().int().min(3).default(12).describe('tokens of each text; the reference pads to 52'),

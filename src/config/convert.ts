@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { modelConfig, vocabulary } from './common.js';
 
 /** Everything that `cn-clip convert` is told besides its two paths. */
 export const convertSchema = z.strictObject({
@@ -12,8 +13,8 @@ export const convertSchema = z.strictObject({
     .enum(['keep', 'float32', 'float16'])
     .default('keep')
     .describe('precision of the weights; keep leaves each tensor in its own'),
-  modelConfig: z.string().optional().describe("model config; by default the checkpoint's own"),
-  vocabulary: z.string().optional().describe("vocab.txt or tokenizer.json; by default the checkpoint's own"),
+  modelConfig,
+  vocabulary,
 });
 
 export type ConvertConfig = z.infer<typeof convertSchema>;

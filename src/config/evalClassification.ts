@@ -1,25 +1,19 @@
 import { z } from 'zod';
-import { engineNames, providerNames } from '../engine/select.js';
+import { checkpoint, computing, contextLength, modelConfig, vocabulary, workers } from './common.js';
 
 /** What every command of zero-shot classification is told of the model and the run. */
 const common = {
-  model: z
-    .string()
-    .optional()
-    .describe(
-      'checkpoint of any form: directory, Hugging Face folder, .pt, .safetensors; or an official model',
-    ),
-  config: z.string().optional().describe("model config; by default the checkpoint's own"),
-  vocab: z.string().optional().describe("vocab.txt or tokenizer.json; by default the checkpoint's own"),
+  model: checkpoint.optional(),
+  config: modelConfig,
+  vocab: vocabulary,
   templates: z
     .string()
     .optional()
     .describe('prompts (JSON or YAML) in place of ours: a list, or lists by dataset; {} is the class name'),
-  contextLength: z.number().int().min(3).default(52).describe('tokens of a prompt, [CLS] and [SEP] included'),
+  contextLength: contextLength('prompt'),
   batchSize: z.number().int().positive().default(64).describe('images or prompts of one run'),
-  workers: z.number().int().positive().default(2).describe('threads that decode and resize images'),
-  engine: z.enum(engineNames).default('onnx').describe('what computes'),
-  provider: z.enum(providerNames).default('cpu').describe('execution provider of the onnx engine'),
+  workers,
+  ...computing,
 };
 
 /** Everything that `cn-clip eval-elevater` is told. */

@@ -1,19 +1,13 @@
 import { z } from 'zod';
-import { engineNames, providerNames } from '../engine/select.js';
 import { setups } from '../eval/retrievalBenchmarks.js';
+import { checkpoint, computing, contextLength, modelConfig, vocabulary, workers } from './common.js';
 import { dataHelp, dataSchema } from './data.js';
 
 /** Everything that `cn-clip eval-retrieval` is told. */
 export const evalRetrievalSchema = z.strictObject({
-  model: z
-    .string()
-    .optional()
-    .describe(
-      'checkpoint of any form: directory, Hugging Face folder, .pt, .safetensors; or an official model; ' +
-        'several with commas between',
-    ),
-  modelConfig: z.string().optional().describe("model config; by default the checkpoint's own"),
-  vocabulary: z.string().optional().describe("vocab.txt or tokenizer.json; by default the checkpoint's own"),
+  model: checkpoint.optional().describe(`${checkpoint.description}; several with commas between`),
+  modelConfig,
+  vocabulary,
   dataset: z
     .string()
     .optional()
@@ -41,11 +35,10 @@ export const evalRetrievalSchema = z.strictObject({
     .describe('annotation (jsonl with text_id and image_ids) of the features'),
   out: z.string().optional().describe('folder for scores, predictions, tables and report'),
   report: z.string().optional().describe('HTML report of one evaluation; by default report.html in --out'),
-  contextLength: z.number().int().min(3).default(52).describe('tokens of a text, [CLS] and [SEP] included'),
+  contextLength: contextLength('text'),
   batchSize: z.number().int().positive().default(64).describe('images or texts of one run'),
-  workers: z.number().int().positive().default(2).describe('threads that decode and resize images'),
-  engine: z.enum(engineNames).default('onnx').describe('what computes'),
-  provider: z.enum(providerNames).default('cpu').describe('execution provider of the onnx engine'),
+  workers,
+  ...computing,
 });
 
 export type EvalRetrievalConfig = z.infer<typeof evalRetrievalSchema>;

@@ -1,30 +1,20 @@
 import { z } from 'zod';
 import { defaultMinimumCosine, defaultOpset, latestIrVersion, opsets } from '../export/options.js';
 import { precisions } from '../export/parity.js';
+import { checkpoint, modelConfig, vocabulary, withCommas } from './common.js';
 
 const precisionList = z.array(z.enum(precisions)).min(1);
 
 /** Everything that `cn-clip export onnx` is told. */
 export const exportOnnxSchema = z.strictObject({
-  model: z
-    .string()
-    .describe(
-      'checkpoint of any form: directory, Hugging Face folder, .pt, .safetensors; or an official model',
-    ),
-  modelConfig: z.string().optional().describe("model config; by default the checkpoint's own"),
-  vocabulary: z.string().optional().describe("vocab.txt or tokenizer.json; by default the checkpoint's own"),
+  model: checkpoint,
+  modelConfig,
+  vocabulary,
   out: z.string().describe("folder and beginning of the files' names: PREFIX.img.fp32.onnx and so on"),
   precision: z
-    .union(
-      [
-        precisionList,
-        z
-          .string()
-          .transform((list) => list.split(',').map((name) => name.trim()))
-          .pipe(precisionList),
-      ],
-      { error: `expected ${precisions.join(', ')} or several of them, separated by commas` },
-    )
+    .union([precisionList, withCommas(precisionList)], {
+      error: `expected ${precisions.join(', ')} or several of them, separated by commas`,
+    })
     .default(['fp32'])
     .describe(`any of ${precisions.join(', ')}, separated by commas`),
   opset: z

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { vocabulary } from './common.js';
 import { runShape, stageShape, validationShape } from './training.js';
 
 /** Everything that `cn-clip finetune` is told, in its YAML file or by flags. */
@@ -6,7 +7,7 @@ export const finetuneSchema = z.strictObject({
   model: z
     .string()
     .describe('checkpoint of any form, or official model: weights, config and vocabulary come from it'),
-  vocabulary: z.string().optional().describe("vocab.txt or tokenizer.json; by default the checkpoint's own"),
+  vocabulary,
   ...runShape,
   ...validationShape,
   epochs: z

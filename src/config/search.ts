@@ -1,43 +1,22 @@
 import { z } from 'zod';
 import { datasetSources } from '../data/dataset.js';
-import { engineNames, providerNames } from '../engine/select.js';
+import { checkpoint, computing, contextLength, modelConfig, vocabulary, workers } from './common.js';
 
-const computing = {
-  engine: z.enum(engineNames).default('onnx').describe('what computes'),
-  provider: z.enum(providerNames).default('cpu').describe('execution provider of the onnx engine'),
-};
-
-const model = {
-  model: z
-    .string()
-    .optional()
-    .describe(
-      'checkpoint of any form: directory, Hugging Face folder, .pt, .safetensors; or an official model',
-    ),
-  modelConfig: z.string().optional().describe("model config; by default the checkpoint's own"),
-  vocabulary: z.string().optional().describe("vocab.txt or tokenizer.json; by default the checkpoint's own"),
-};
+const model = { model: checkpoint.optional(), modelConfig, vocabulary };
 
 /** Of commands that read an index: it names its model itself. */
 const indexedModel = {
   model: z.string().optional().describe('where the model is now; by default where it was for cn-clip index'),
-  modelConfig: model.modelConfig,
-  vocabulary: model.vocabulary,
+  modelConfig,
+  vocabulary,
 };
 
-const contextLength = z
-  .number()
-  .int()
-  .min(3)
-  .default(52)
-  .describe('tokens of a text, [CLS] and [SEP] included');
-const workers = z.number().int().positive().default(2).describe('threads that decode and resize images');
 const k = z.number().int().positive().max(1000).default(10).describe('pictures to find');
 
 /** Everything that `cn-clip similarity` is told besides pictures and texts. */
 export const similaritySchema = z.strictObject({
   ...model,
-  contextLength,
+  contextLength: contextLength('text'),
   json: z.boolean().default(false).describe('print JSON'),
   ...computing,
 });
@@ -48,7 +27,7 @@ export const indexSchema = z.strictObject({
   out: z.string().optional().describe('folder for the index; one that is there is brought up to date'),
   split: z.string().optional().describe('DIR is a dataset of any kind, and this one of its splits'),
   source: z.enum(datasetSources).optional().describe('how the dataset is stored; by default told from it'),
-  contextLength: contextLength.describe('tokens of a query, [CLS] and [SEP] included'),
+  contextLength: contextLength('query'),
   batchSize: z.number().int().positive().default(64).describe('pictures of one run'),
   workers,
   ...computing,

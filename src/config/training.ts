@@ -1,8 +1,8 @@
 import { z } from 'zod';
-import { engineNames, providerNames } from '../engine/select.js';
 import { loraTargets } from '../model/lora.js';
 import { bestMetrics } from '../train/bestMetric.js';
 import { scheduleNames } from '../train/schedule.js';
+import { computing, contextLength, workers } from './common.js';
 import { dataHelp, dataSchema } from './data.js';
 
 const count = z.number().int().positive();
@@ -111,7 +111,7 @@ export const runShape = {
     .boolean()
     .default(false)
     .describe("go on with resume's weights and optimizer, from the first step of schedule and data"),
-  contextLength: z.number().int().min(3).default(52).describe('tokens of a text, [CLS] and [SEP] included'),
+  contextLength: contextLength('text'),
   uniqueCaptions: z
     .boolean()
     .default(false)
@@ -128,9 +128,8 @@ export const runShape = {
     .min(0)
     .default(0)
     .describe('of initial weights, data order, dropout, masks and adapters'),
-  engine: z.enum(engineNames).default('onnx').describe('what computes'),
-  provider: z.enum(providerNames).default('cpu').describe('execution provider of the onnx engine'),
-  workers: count.default(2).describe('threads that decode and resize images'),
+  ...computing,
+  workers,
   readAhead: count.default(4).describe('batches prepared ahead'),
   logEverySteps: count.default(10).describe('steps between log lines'),
   saveEverySteps: count.default(500).describe('steps between checkpoints'),

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { datasetSources } from '../data/dataset.js';
+import { contextLength } from './common.js';
 
 /** Everything that `cn-clip data validate` is told besides the dataset. */
 export const validateSchema = z.strictObject({
@@ -14,7 +15,7 @@ export const validateSchema = z.strictObject({
     .describe(
       'vocab.txt or tokenizer.json; by default vocab.txt in the folder, and without one tokens are not counted',
     ),
-  contextLength: z.number().int().min(3).default(52).describe('tokens of a text, [CLS] and [SEP] included'),
+  contextLength: contextLength('text'),
   decode: z.boolean().default(true).describe('decode every picture; false: only read them, for their hashes'),
   workers: z.number().int().positive().default(2).describe('threads that read and decode pictures'),
   shown: z
