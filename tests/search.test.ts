@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
 import { writeCheckpoint } from '../src/checkpoint/directory.js';
+import { Search } from '../src/eval/ranking.js';
 import { Embedder } from '../src/search/embedder.js';
 import { openPictures } from '../src/search/indexSource.js';
 import { type PictureIndex, readIndex } from '../src/search/pictureIndex.js';
@@ -31,6 +32,7 @@ const vocabulary = [
 const embedder = new Embedder(model, new Tokenizer(vocabulary), 12);
 const limits = { host: '127.0.0.1', maxQueue: 8, maxBodyBytes: 400_000, maxTexts: 4, maxTextLength: 20 };
 let server: RunningServer;
+let search: Search;
 let index: PictureIndex;
 
 const makeIndex = (...flags: string[]) =>
@@ -49,10 +51,14 @@ before(async () => {
   assert.match(stdout, /3 pictures \(3 encoded, 0 kept, 1 broken\)/);
   index = readIndex(out);
   const pictures = await openPictures(index.manifest.source, index.pictures);
-  const service = new SearchService(index, embedder, pictures, { maxBatch: 4, maxPixels: 300_000 });
+  search = await Search.open(index.features, embedder.dimension);
+  const service = new SearchService(index, search, embedder, pictures, { maxBatch: 4, maxPixels: 300_000 });
   server = await startServer(createApp(service, limits), '127.0.0.1', 0);
 });
-after(() => server.close());
+after(async () => {
+  await server.close();
+  await search.dispose();
+});
 
 const get = (path: string) => fetch(new URL(path, server.url));
 const post = (path: string, body: string | Uint8Array<ArrayBuffer>, type: string) =>
@@ -259,7 +265,10 @@ test('more requests than the queue takes are answered 503, with the time to try 
   }
   const slow = new SlowEmbedder(model, new Tokenizer(vocabulary), 12);
   const pictures = await openPictures(index.manifest.source, index.pictures);
-  const app = createApp(new SearchService(index, slow, pictures, { maxBatch: 4, maxPixels: 1 }), limits);
+  const app = createApp(
+    new SearchService(index, search, slow, pictures, { maxBatch: 4, maxPixels: 1 }),
+    limits,
+  );
   const waiting = Array.from({ length: limits.maxQueue }, () => app.request('/search?q=a'));
   const refused = await app.request('/search?q=a');
   assert.equal(refused.status, 503);

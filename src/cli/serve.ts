@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import { addSettings, resolveSettings } from '../config/options.js';
 import { serveSchema } from '../config/search.js';
+import { Search } from '../eval/ranking.js';
 import { openPictures } from '../search/indexSource.js';
 import { readIndex } from '../search/pictureIndex.js';
 import { createApp } from '../serve/app.js';
@@ -17,8 +18,9 @@ export function serveCommand(): Command {
     const index = readIndex(folder);
     const pictures = await openPictures(index.manifest.source, index.pictures);
     const embedder = await openIndexEmbedder(index, config, (line) => process.stderr.write(`${line}\n`));
+    const search = await Search.open(index.features, embedder.dimension);
     try {
-      const app = createApp(new SearchService(index, embedder, pictures, config), config);
+      const app = createApp(new SearchService(index, search, embedder, pictures, config), config);
       const server = await startServer(app, config.host, config.port);
       const stopped = signalled();
       process.stdout.write(`${server.url} serves ${index.pictures.length} pictures; Ctrl-C ends it\n`);
@@ -26,6 +28,7 @@ export function serveCommand(): Command {
       process.stdout.write(`${signal}: finishing what is under way\n`);
       await server.close();
     } finally {
+      await search.dispose();
       await embedder.model.dispose();
       pictures.close();
     }

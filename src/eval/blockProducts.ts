@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import type { DeviceTensor, Engine, Program } from '../engine/engine.js';
 import { createEngine } from '../engine/select.js';
 
 /** Queries and candidates whose products are computed together. Many queries, since each block of them reads all candidates. */
@@ -22,39 +23,53 @@ export interface ProductRow {
 export type Visit = (row: ProductRow) => void;
 
 /**
- * Multiplies all queries with all candidates in float32, in blocks with ONNX Runtime, and shows the products to each
- * of `visits`. Memory does not depend on how many there are.
- *
- * @param queries float32 [m, dimension], finite
- * @param candidates float32 [n, dimension], finite
- * @param onBlock told how many of the m·n products are done
+ * Candidates that queries are multiplied with in float32, in blocks with ONNX Runtime. What does not depend on the queries
+ * is done once. Memory does not depend on how many there are.
  */
-export async function multiplyBlocks(
-  queries: Float32Array,
-  candidates: Float32Array,
-  dimension: number,
-  visits: readonly Visit[],
-  onBlock: (done: number) => void = () => {},
-): Promise<void> {
-  const queryCount = queries.length / dimension;
-  const candidateCount = candidates.length / dimension;
-  if (queryCount === 0 || candidateCount === 0) return;
-  const candidateNorm = largestNorm(candidates, dimension);
-  const engine = await createEngine();
-  const multiply = await engine.compile(
-    (inputs) => ({
-      products: tf.matMul(inputs.queries as tf.Tensor2D, inputs.candidates as tf.Tensor2D, false, true),
-    }),
-    {
-      inputs: {
-        queries: { shape: ['queries', dimension], dtype: 'float32' },
-        candidates: { shape: ['candidates', dimension], dtype: 'float32' },
+export class BlockProducts {
+  private constructor(
+    private readonly candidates: Float32Array,
+    private readonly dimension: number,
+    private readonly candidateNorm: number,
+    private readonly engine: Engine,
+    private readonly program: Program,
+    /** Fresh memory for each block would cost more than the products. */
+    private readonly reused: DeviceTensor,
+  ) {}
+
+  /** @param candidates float32 [n, dimension], finite; they are not copied */
+  static async open(candidates: Float32Array, dimension: number): Promise<BlockProducts> {
+    const engine = await createEngine();
+    const program = await engine.compile(
+      (inputs) => ({
+        products: tf.matMul(inputs.queries as tf.Tensor2D, inputs.candidates as tf.Tensor2D, false, true),
+      }),
+      {
+        inputs: {
+          queries: { shape: ['queries', dimension], dtype: 'float32' },
+          candidates: { shape: ['candidates', dimension], dtype: 'float32' },
+        },
       },
-    },
-  );
-  // Fresh memory for each block would cost more than the products.
-  const reused = engine.tensor([QUERY_BLOCK, CANDIDATE_BLOCK]);
-  try {
+    );
+    const reused = engine.tensor([QUERY_BLOCK, CANDIDATE_BLOCK]);
+    const candidateNorm = largestNorm(candidates, dimension);
+    return new BlockProducts(candidates, dimension, candidateNorm, engine, program, reused);
+  }
+
+  /**
+   * Shows the products of all queries to each of `visits`. Not to be called again before it is done.
+   *
+   * @param queries float32 [m, dimension], finite
+   * @param onBlock told how many of the m·n products are done
+   */
+  async multiply(
+    queries: Float32Array,
+    visits: readonly Visit[],
+    onBlock: (done: number) => void = () => {},
+  ): Promise<void> {
+    const { candidates, dimension, candidateNorm, program, reused } = this;
+    const queryCount = queries.length / dimension;
+    const candidateCount = candidates.length / dimension;
     let done = 0;
     for (let firstQuery = 0; firstQuery < queryCount; firstQuery += QUERY_BLOCK) {
       const block = rowsOf(queries, firstQuery, QUERY_BLOCK, dimension);
@@ -66,8 +81,8 @@ export async function multiplyBlocks(
         const columns = part.shape[0];
         const feeds = { queries: block, candidates: part };
         let products = reused.read();
-        if (margins.length * columns === products.length) await multiply.run(feeds, { products: reused });
-        else products = (await multiply.run(feeds)).products.data as Float32Array;
+        if (margins.length * columns === products.length) await program.run(feeds, { products: reused });
+        else products = (await program.run(feeds)).products.data as Float32Array;
         for (const [i, margin] of margins.entries()) {
           const row = { query: firstQuery + i, first, products, start: i * columns, columns, margin };
           for (const visit of visits) visit(row);
@@ -76,10 +91,12 @@ export async function multiplyBlocks(
         onBlock(done);
       }
     }
-  } finally {
-    reused.dispose();
-    await multiply.dispose();
-    await engine.dispose();
+  }
+
+  async dispose(): Promise<void> {
+    this.reused.dispose();
+    await this.program.dispose();
+    await this.engine.dispose();
   }
 }
 

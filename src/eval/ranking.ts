@@ -1,5 +1,5 @@
 import { UserError } from '../errors.js';
-import { multiplyBlocks, type Visit } from './blockProducts.js';
+import { BlockProducts, type Visit } from './blockProducts.js';
 
 /** The best candidates of every query, best first. Row q lies at [q·k, (q+1)·k). */
 export interface TopK {
@@ -15,70 +15,114 @@ export interface TopK {
 export type TrueRows = readonly number[] | undefined;
 
 /**
- * Exact search by inner product: for each of the m queries, its k best among the n candidates.
+ * Exact search by inner product among candidates that stay the same.
  *
  * Products are summed in float64 in the order of the dimensions and rounded to float32, so equal features score
  * equal wherever they stand. Of equal scores the earlier candidate comes first, as in the reference (a stable sort
  * by descending score). ONNX Runtime multiplies blocks in float32 first; only candidates that could be among the
  * best, given how far a float32 product can be off, are scored in float64. Besides the result, memory does not
- * depend on m or n.
- *
- * @param queries float32 [m, dimension]
- * @param candidates float32 [n, dimension]
- * @param onBlock told how many of the m·n products are done
- * @throws UserError where a feature is not finite or a length is no multiple of the dimension
+ * depend on the number of queries and candidates.
  */
-export async function topK(
+export class Search {
+  private constructor(
+    private readonly candidates: Float32Array,
+    private readonly dimension: number,
+    private readonly products: BlockProducts,
+  ) {}
+
+  /**
+   * @param candidates float32 [n, dimension]; they are not copied
+   * @throws UserError where a feature is not finite or the length is no multiple of the dimension
+   */
+  static async open(candidates: Float32Array, dimension: number): Promise<Search> {
+    countRows(candidates, dimension, 'candidate');
+    return new Search(candidates, dimension, await BlockProducts.open(candidates, dimension));
+  }
+
+  /**
+   * For each of the m queries, its k best candidates. One call at a time.
+   *
+   * @param queries float32 [m, dimension]
+   * @param onBlock told how many of the m·n products are done
+   * @throws UserError as `open`, for the queries
+   */
+  async topK(queries: Float32Array, k: number, onBlock?: (done: number) => void): Promise<TopK> {
+    const best = keepBest(queries, this.candidates, this.dimension, k);
+    await this.products.multiply(queries, [best.visit], onBlock);
+    return best.result;
+  }
+
+  /**
+   * `topK`, and with the same products the rank, from 1, of the best of each query's true candidates in the full
+   * ordering: the smallest k at which recall@k counts the query. Scores and ties as in `topK`.
+   *
+   * @param trueRows of each query
+   * @returns also `ranks`, [m]: Infinity for a query without true candidates, NaN where they are unknown
+   * @throws UserError as `topK`; RangeError where a true row is none of the candidates
+   */
+  async withRanks(
+    queries: Float32Array,
+    k: number,
+    trueRows: readonly TrueRows[],
+  ): Promise<TopK & { ranks: Float64Array }> {
+    const best = keepBest(queries, this.candidates, this.dimension, k);
+    const ranked = countBetter(queries, this.candidates, this.dimension, trueRows);
+    await this.products.multiply(queries, [best.visit, ranked.visit]);
+    return { ...best.result, ranks: ranked.ranks };
+  }
+
+  dispose(): Promise<void> {
+    return this.products.dispose();
+  }
+}
+
+/** One search: see `Search.topK`. @throws UserError as `Search.open` */
+export function topK(
   queries: Float32Array,
   candidates: Float32Array,
   dimension: number,
   k: number,
-  onBlock: (done: number) => void = () => {},
+  onBlock?: (done: number) => void,
 ): Promise<TopK> {
-  const queryCount = countRows(queries, dimension, 'query');
-  const candidateCount = countRows(candidates, dimension, 'candidate');
-  const { visit, result } = keepBest(queries, queryCount, candidates, candidateCount, dimension, k);
-  await multiplyBlocks(queries, candidates, dimension, [visit], onBlock);
-  return result;
+  return searchOnce(candidates, dimension, (search) => search.topK(queries, k, onBlock));
 }
 
-/**
- * `topK`, and with the same products the rank, from 1, of the best of each query's true candidates in the full
- * ordering: the smallest k at which recall@k counts the query. Scores and ties as in `topK`.
- *
- * @param trueRows of each query
- * @returns also `ranks`, [m]: Infinity for a query without true candidates, NaN where they are unknown
- * @throws UserError as `topK`; RangeError where a true row is none of the candidates
- */
-export async function searchWithRanks(
+/** One search: see `Search.withRanks`. @throws UserError as `Search.open` */
+export function searchWithRanks(
   queries: Float32Array,
   candidates: Float32Array,
   dimension: number,
   k: number,
   trueRows: readonly TrueRows[],
 ): Promise<TopK & { ranks: Float64Array }> {
-  const queryCount = countRows(queries, dimension, 'query');
-  const candidateCount = countRows(candidates, dimension, 'candidate');
-  const best = keepBest(queries, queryCount, candidates, candidateCount, dimension, k);
-  const ranked = countBetter(queries, candidates, candidateCount, dimension, trueRows);
-  await multiplyBlocks(queries, candidates, dimension, [best.visit, ranked.visit]);
-  return { ...best.result, ranks: ranked.ranks };
+  return searchOnce(candidates, dimension, (search) => search.withRanks(queries, k, trueRows));
+}
+
+async function searchOnce<T>(
+  candidates: Float32Array,
+  dimension: number,
+  use: (search: Search) => Promise<T>,
+): Promise<T> {
+  const search = await Search.open(candidates, dimension);
+  try {
+    return await use(search);
+  } finally {
+    await search.dispose();
+  }
 }
 
 /** Keeps the k best candidates of each query while products are visited. */
 function keepBest(
   queries: Float32Array,
-  queryCount: number,
   candidates: Float32Array,
-  candidateCount: number,
   dimension: number,
   k: number,
 ): { visit: Visit; result: TopK } {
+  const queryCount = countRows(queries, dimension, 'query');
   if (!Number.isInteger(k) || k < 1) throw new UserError(`topK: k is ${k}; expected a whole number from 1`);
-  const kept = Math.min(k, candidateCount);
+  const kept = Math.min(k, candidates.length / dimension);
   const indices = new Int32Array(queryCount * kept);
   const scores = new Float32Array(queryCount * kept);
-  const exact = new Float32Array(1);
   const visit: Visit = ({ query, first, products, start, columns, margin }) => {
     const last = (query + 1) * kept - 1;
     // The worst of the kept scores; nothing is refused while there are fewer than k.
@@ -86,8 +130,8 @@ function keepBest(
     for (let column = 0; column < columns; column++) {
       if (products[start + column] < bound) continue;
       const row = first + column;
-      scoreRows(queries, query * dimension, candidates, row * dimension, 1, dimension, exact);
-      keepIfBest(indices, scores, query * kept, kept, row, exact[0]);
+      const score = innerProduct(queries, query, candidates, row, dimension);
+      keepIfBest(indices, scores, query * kept, kept, row, score);
       if (row >= kept - 1) bound = scores[last] - margin;
     }
   };
@@ -98,18 +142,14 @@ function keepBest(
 function countBetter(
   queries: Float32Array,
   candidates: Float32Array,
-  candidateCount: number,
   dimension: number,
   trueRows: readonly TrueRows[],
 ): { visit: Visit; ranks: Float64Array } {
   const ranks = new Float64Array(trueRows.length);
   const bestRow = new Int32Array(trueRows.length).fill(-1);
   const bestScore = new Float32Array(trueRows.length);
-  const exact = new Float32Array(1);
-  const score = (query: number, row: number) => {
-    scoreRows(queries, query * dimension, candidates, row * dimension, 1, dimension, exact);
-    return exact[0];
-  };
+  const candidateCount = candidates.length / dimension;
+  const score = (query: number, row: number) => innerProduct(queries, query, candidates, row, dimension);
   for (const [query, rows] of trueRows.entries()) {
     ranks[query] = rows === undefined ? Number.NaN : rows.length === 0 ? Number.POSITIVE_INFINITY : 1;
     for (const row of rows ?? []) {
@@ -167,45 +207,19 @@ export function normalize(features: Float32Array, dimension: number): Float32Arr
   return normalized;
 }
 
-/** Inner products of one query with `rows` consecutive candidate rows, into `scores`. */
-function scoreRows(
+/** The inner product of a query and a candidate, summed in float64 in the order of the dimensions, as a float32. */
+function innerProduct(
   queries: Float32Array,
-  queryStart: number,
+  query: number,
   candidates: Float32Array,
-  candidateStart: number,
-  rows: number,
+  candidate: number,
   dimension: number,
-  scores: Float32Array,
-): void {
-  let row = 0;
-  // Four rows share each load of the query. Every row still sums in the same order.
-  for (; row + 4 <= rows; row += 4) {
-    const start0 = candidateStart + row * dimension;
-    const start1 = start0 + dimension;
-    const start2 = start1 + dimension;
-    const start3 = start2 + dimension;
-    let sum0 = 0;
-    let sum1 = 0;
-    let sum2 = 0;
-    let sum3 = 0;
-    for (let i = 0; i < dimension; i++) {
-      const value = queries[queryStart + i];
-      sum0 += value * candidates[start0 + i];
-      sum1 += value * candidates[start1 + i];
-      sum2 += value * candidates[start2 + i];
-      sum3 += value * candidates[start3 + i];
-    }
-    scores[row] = sum0;
-    scores[row + 1] = sum1;
-    scores[row + 2] = sum2;
-    scores[row + 3] = sum3;
-  }
-  for (; row < rows; row++) {
-    const start = candidateStart + row * dimension;
-    let sum = 0;
-    for (let i = 0; i < dimension; i++) sum += queries[queryStart + i] * candidates[start + i];
-    scores[row] = sum;
-  }
+): number {
+  const queryStart = query * dimension;
+  const candidateStart = candidate * dimension;
+  let sum = 0;
+  for (let i = 0; i < dimension; i++) sum += queries[queryStart + i] * candidates[candidateStart + i];
+  return Math.fround(sum);
 }
 
 /**

@@ -1,4 +1,4 @@
-import { topK } from '../eval/ranking.js';
+import type { Search } from '../eval/ranking.js';
 import type { Embedder } from '../search/embedder.js';
 import type { PictureReader } from '../search/indexSource.js';
 import type { PictureIndex } from '../search/pictureIndex.js';
@@ -24,8 +24,10 @@ export class SearchService {
   readonly #searches: Batcher<Float32Array, Found[]>;
   readonly #shown: Batcher<number, Buffer>;
 
+  /** @param search among the index's features */
   constructor(
     readonly index: PictureIndex,
+    search: Search,
     embedder: Embedder,
     pictures: PictureReader,
     { maxBatch, maxPixels }: { maxBatch: number; maxPixels: number },
@@ -42,7 +44,7 @@ export class SearchService {
     this.#searches = new Batcher(maxBatch, async (queries) => {
       const together = new Float32Array(queries.length * dimension);
       for (const [i, query] of queries.entries()) together.set(query, i * dimension);
-      const { k, indices, scores } = await topK(together, index.features, dimension, MAX_RESULTS);
+      const { k, indices, scores } = await search.topK(together, MAX_RESULTS);
       return queries.map((_, query) =>
         Array.from({ length: k }, (_, i) => {
           const picture = indices[query * k + i];
