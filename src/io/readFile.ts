@@ -1,5 +1,4 @@
-import { closeSync, fstatSync, openSync, read, readSync, statSync } from 'node:fs';
-import { promisify } from 'node:util';
+import { closeSync, fstatSync, openSync, readSync, statSync } from 'node:fs';
 import { messageOf, UserError } from '../errors.js';
 
 /** Node reads and writes less than 2 GiB at a time. */
@@ -26,11 +25,18 @@ export function readFully(file: number, position: number, target: Uint8Array, wh
   }
 }
 
-const readAsync = promisify(read);
-
 /** The bytes under any typed array, not copied. */
 export function bytesOf(data: ArrayBufferView): Uint8Array<ArrayBuffer> {
   return new Uint8Array(data.buffer as ArrayBuffer, data.byteOffset, data.byteLength);
+}
+
+/** A position in a file that must not change. Plain data, so that another thread can read there. */
+export interface FilePlace {
+  path: string;
+  version: string;
+  position: number;
+  /** what is read, for error messages */
+  where: string;
 }
 
 /**
@@ -40,7 +46,7 @@ export function bytesOf(data: ArrayBufferView): Uint8Array<ArrayBuffer> {
 export class RangedFile {
   /** in bytes */
   readonly size: number;
-  private readonly version: string;
+  readonly version: string;
 
   /** @throws UserError if it can't be opened or is no regular file */
   constructor(readonly path: string) {
@@ -67,7 +73,7 @@ export class RangedFile {
         `${where}: truncated (${position + length} bytes needed, the file has ${this.size})`,
       );
     }
-    const file = this.open();
+    const file = openVersion(this);
     try {
       const bytes = allocate(length, where);
       readFully(file, position, bytes, where);
@@ -77,30 +83,9 @@ export class RangedFile {
     }
   }
 
-  /**
-   * Fills `target` with the bytes from `position` on, in a thread of Node.js' pool.
-   *
-   * @throws UserError where the file ends before
-   */
-  async readInto(position: number, target: Uint8Array, where: string = this.path): Promise<void> {
-    const file = this.open();
-    try {
-      for (let done = 0; done < target.length; ) {
-        const length = Math.min(target.length - done, MAX_TRANSFER_BYTES);
-        const { bytesRead } = await readAsync(file, target, done, length, position + done);
-        if (bytesRead === 0) throw new UserError(`${where}: the file ended while it was read`);
-        done += bytesRead;
-      }
-    } finally {
-      closeSync(file);
-    }
-  }
-
-  private open(): number {
-    const file = openForReading(this.path);
-    if (versionOf(fstatSync(file)) === this.version) return file;
-    closeSync(file);
-    throw new UserError(`${this.path} was changed while it was read`);
+  /** Where the bytes from `position` on are. */
+  at(position: number, where: string = this.path): FilePlace {
+    return { path: this.path, version: this.version, position, where };
   }
 }
 
@@ -111,6 +96,14 @@ export function allocate(length: number, where: string): Uint8Array<ArrayBuffer>
   } catch {
     throw new UserError(`${where}: ${length} bytes are more than fit into memory`);
   }
+}
+
+/** Opens a file and returns its descriptor. Throws a UserError where that fails, or the file is another version. */
+export function openVersion({ path, version }: Pick<FilePlace, 'path' | 'version'>): number {
+  const file = openForReading(path);
+  if (versionOf(fstatSync(file)) === version) return file;
+  closeSync(file);
+  throw new UserError(`${path} was changed while it was read`);
 }
 
 function versionOf({ ino, size, mtimeMs }: { ino: number; size: number; mtimeMs: number }): string {

@@ -65,7 +65,7 @@ export function openSafetensors(path: string): Map<string, LazyTensor> {
         shape,
         dtype,
         read: () => file.read(dataStart + begin, end - begin, `${path}: tensor "${name}"`),
-        readInto: (target) => file.readInto(dataStart + begin, target, `${path}: tensor "${name}"`),
+        place: file.at(dataStart + begin, `${path}: tensor "${name}"`),
       },
     ]),
   );

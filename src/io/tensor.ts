@@ -1,7 +1,8 @@
+import { closeSync } from 'node:fs';
 import { UserError } from '../errors.js';
 import { sizeOf } from '../shape.js';
 import { bfloat16ToFloat32, float16ToFloat32, float32ToFloat16 } from './half.js';
-import { bytesOf } from './readFile.js';
+import { allocate, bytesOf, type FilePlace, openVersion, readFully } from './readFile.js';
 
 /** Element types of checkpoint files, by their safetensors names. BOOL is one byte, 0 or 1. */
 export type Dtype = 'F64' | 'F32' | 'F16' | 'BF16' | 'I64' | 'I32' | 'I16' | 'I8' | 'U8' | 'BOOL';
@@ -25,11 +26,8 @@ export interface LazyTensor {
   readonly dtype: Dtype;
   /** All elements in row-major order, little-endian, in `dtype`. Read anew at each call. */
   read(): Uint8Array<ArrayBuffer>;
-  /**
-   * Fills `target` with what `read` gives, in a thread of Node.js' pool. Only tensors have it whose bytes a file holds
-   * as they are.
-   */
-  readInto?(target: Uint8Array): Promise<void>;
+  /** Where a file holds these bytes as they are, for tensors of which one does. */
+  readonly place?: FilePlace;
 }
 
 /** Longer than the name of any tensor; readers refuse what is longer, so that names can be shown. */
@@ -66,20 +64,29 @@ export function isFloat(dtype: Dtype): boolean {
   return dtype === 'F32' || isHalf(dtype);
 }
 
-/**
- * The values of a float tensor as `readValues` gives them, read in another thread where the tensor can be. Halves are
- * read into the end of their float32 values and widened in place, so no other memory is touched: where fresh memory is
- * slow, that is most of the time.
- */
-export async function loadFloats(tensor: LazyTensor): Promise<Float32Array> {
-  const { shape, dtype } = tensor;
-  if (tensor.readInto === undefined || !isFloat(dtype)) return readValues(tensor) as Float32Array;
-  const count = sizeOf(shape);
-  const values = new Float32Array(count);
-  const begin = values.byteLength - count * elementBytes[dtype];
-  await tensor.readInto(bytesOf(values).subarray(begin));
-  if (isHalf(dtype)) widen(dtype, new Uint16Array(values.buffer, begin, count), values);
-  return values;
+/** Halves that are read and widened at a time: they stay in the processor's cache. */
+const HALVES_AT_A_TIME = 16_384;
+
+/** The values of a float tensor that a file holds, halves widened. @throws UserError as `RangedFile` */
+export function readFloats(place: FilePlace, dtype: Dtype, count: number): Float32Array<ArrayBuffer> {
+  const { position, where } = place;
+  const values = new Float32Array(allocate(4 * count, where).buffer);
+  const file = openVersion(place);
+  try {
+    if (!isHalf(dtype)) {
+      readFully(file, position, bytesOf(values), where);
+      return values;
+    }
+    const halves = new Uint16Array(Math.min(count, HALVES_AT_A_TIME));
+    for (let begin = 0; begin < count; begin += halves.length) {
+      const part = halves.subarray(0, count - begin);
+      readFully(file, position + 2 * begin, bytesOf(part), where);
+      widen(dtype, part, values.subarray(begin, begin + part.length));
+    }
+    return values;
+  } finally {
+    closeSync(file);
+  }
 }
 
 /** The values of a tensor; F16 and BF16 widened to float32, which is exact. */

@@ -1,3 +1,4 @@
+import { FloatReader } from '../checkpoint/floatReader.js';
 import { floats, requireTensor } from '../checkpoint/floats.js';
 import { parseAnyConfig } from '../checkpoint/huggingfaceConfig.js';
 import { openCheckpoint } from '../checkpoint/open.js';
@@ -5,7 +6,7 @@ import { isSquareGrid, resizePositionalEmbedding } from '../checkpoint/positiona
 import type { DeviceTensor, Engine } from '../engine/engine.js';
 import { createEngine } from '../engine/select.js';
 import { UserError } from '../errors.js';
-import { isFloat, type LazyTensor, type LazyTensors, loadFloats } from '../io/tensor.js';
+import { isFloat, type LazyTensor, type LazyTensors } from '../io/tensor.js';
 import { loadModelConfig, type ModelConfig, readConfigFile } from './config.js';
 import { Model } from './model.js';
 import { initializeParameter, type ParameterSpec, parameterSpecs } from './parameters.js';
@@ -24,9 +25,6 @@ export interface LoadOptions {
   warn?: Warn;
 }
 
-/** Tensors that are read at a time. */
-const READ_AHEAD = 4;
-
 type Warn = (message: string) => void;
 
 /**
@@ -43,34 +41,52 @@ export async function loadModel(location: string, options: LoadOptions = {}): Pr
   const { tensors, path, notes } = checkpoint;
   for (const note of notes) warn(note);
   const parameters = requireParameters(tensors, path, config, { otherGrid: true });
-  const engine = await createEngine(options.engine, options.provider, warn);
-  const weights = new Map<string, DeviceTensor>();
-  const specs = parameterSpecs(config);
-  const reads: Promise<Float32Array>[] = [];
-  for (const [i, { name, shape }] of specs.entries()) {
-    for (const ahead of specs.slice(i + reads.length, i + READ_AHEAD)) {
-      const values = load(parameters, ahead, path, warn);
-      // One that fails is reported when its turn comes, or not at all after another.
-      values.catch(() => undefined);
-      reads.push(values);
-    }
-    weights.set(name, engine.tensor(shape, await reads.shift()));
-  }
-  const model = new Model(engine, config, weights);
+  const engine = createEngine(options.engine, options.provider, warn);
+  const weights = await readWeights(parameters, path, config, engine, warn);
+  const model = new Model(await engine, config, weights);
   await model.expectConstantWeights(true);
   return model;
 }
 
-/** Values that `fit` gives, read in another thread where that is possible. */
+/** @param engine may still be starting: reading begins meanwhile */
+async function readWeights(
+  parameters: LazyTensors,
+  path: string,
+  config: ModelConfig,
+  engine: Promise<Engine>,
+  warn: Warn,
+): Promise<Map<string, DeviceTensor>> {
+  const weights = new Map<string, DeviceTensor>();
+  const specs = parameterSpecs(config);
+  const reader = new FloatReader(parameters.values());
+  const reads: Promise<Float32Array>[] = [];
+  try {
+    for (const [i, { name, shape }] of specs.entries()) {
+      for (const ahead of specs.slice(i + reads.length, i + reader.readAhead)) {
+        const values = load(parameters, ahead, path, reader, warn);
+        // One that fails is reported when its turn comes, or not at all after another.
+        values.catch(() => undefined);
+        reads.push(values);
+      }
+      weights.set(name, (await engine).tensor(shape, await reads.shift()));
+    }
+  } finally {
+    await reader.close();
+  }
+  return weights;
+}
+
+/** Values that `fit` gives, read by the reader where nothing but widening is to be done. */
 async function load(
   parameters: LazyTensors,
   { name, shape }: ParameterSpec,
   path: string,
+  reader: FloatReader,
   warn: Warn,
 ): Promise<Float32Array> {
   const tensor = parameters.get(name)!;
   const isPlain = isFloat(tensor.dtype) && !isOtherGrid(parameters, name, shape);
-  return isPlain ? loadFloats(tensor) : fit(parameters, name, shape, path, warn);
+  return isPlain ? reader.read(tensor) : fit(parameters, name, shape, path, warn);
 }
 
 /** A new model with the reference's initialisation, a pure function of the seed. */

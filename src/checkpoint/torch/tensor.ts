@@ -1,6 +1,6 @@
 import { UserError } from '../../errors.js';
 import { PickleObject } from '../../io/pickle.js';
-import { allocate, type RangedFile } from '../../io/readFile.js';
+import { allocate, type FilePlace, type RangedFile } from '../../io/readFile.js';
 import { type Dtype, elementBytes, type LazyTensor } from '../../io/tensor.js';
 import { sizeOf } from '../../shape.js';
 import { readMember } from './zip.js';
@@ -71,11 +71,11 @@ export class TorchTensor extends PickleObject implements LazyTensor {
     }
   }
 
-  get readInto(): LazyTensor['readInto'] {
+  get place(): FilePlace | undefined {
     const { shape, strides, offset, storage, file } = this;
-    if (!isContiguous(shape, strides)) return undefined;
+    if (!isContiguous(shape, strides) || storage.deflated !== undefined) return undefined;
     this.check(file.path);
-    return (target) => file.readInto(storage.offset + offset * elementBytes[storage.dtype], target);
+    return file.at(storage.offset + offset * elementBytes[storage.dtype]);
   }
 
   read(): Uint8Array<ArrayBuffer> {
