@@ -70,16 +70,15 @@ export function writeText(path: string, text: string): void {
  * renamed. A directory of that name is replaced. When `write` throws, nothing changes.
  */
 export function writeDirectoryAtomic(directory: string, write: (temporary: string) => void): void {
-  const temporary = `${directory}.${process.pid}.tmp`;
-  rmSync(temporary, { recursive: true, force: true });
-  mkdirSync(temporary, { recursive: true });
+  const target = resolve(directory);
+  const temporary = emptySibling(target);
   try {
     write(temporary);
     // Moved away before it is deleted: half of it must not be found under its name.
-    const replaced = `${directory}.replaced.${process.pid}.tmp`;
-    if (existsSync(directory)) renameSync(directory, replaced);
-    renameSync(temporary, directory);
-    syncDirectory(dirname(directory));
+    const replaced = `${target}.replaced.${process.pid}.tmp`;
+    if (existsSync(target)) renameSync(target, replaced);
+    renameSync(temporary, target);
+    syncDirectory(dirname(target));
     rmSync(replaced, { recursive: true, force: true });
   } catch (error) {
     rmSync(temporary, { recursive: true, force: true });
@@ -112,18 +111,28 @@ export async function createDirectoryAtomic(
   write: (temporary: string) => Promise<void>,
 ): Promise<void> {
   if (existsSync(directory)) throw new UserError(`${directory} exists already: name another folder`);
-  // A path that ends in a slash would have its sibling inside.
-  const temporary = `${resolve(directory)}.${process.pid}.tmp`;
-  rmSync(temporary, { recursive: true, force: true });
-  mkdirSync(temporary, { recursive: true });
+  const target = resolve(directory);
+  const temporary = emptySibling(target);
   try {
     await write(temporary);
-    renameSync(temporary, directory);
-    syncDirectory(dirname(directory));
+    renameSync(temporary, target);
+    syncDirectory(dirname(target));
   } catch (error) {
     rmSync(temporary, { recursive: true, force: true });
     throw error;
   }
+}
+
+/**
+ * A new directory beside another one, in place of what a killed process left there.
+ *
+ * @param directory resolved: of a path that ends in a slash the sibling would lie inside
+ */
+function emptySibling(directory: string): string {
+  const sibling = `${directory}.${process.pid}.tmp`;
+  rmSync(sibling, { recursive: true, force: true });
+  mkdirSync(sibling, { recursive: true });
+  return sibling;
 }
 
 /** Flushes a directory's entries, so that a rename survives a power cut (a no-op where the system can't). */
