@@ -7,13 +7,13 @@ import {
   readdirSync,
   renameSync,
   rmSync,
-  writeSync,
 } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { UserError } from '../errors.js';
+import { FileWriter } from './fileWriter.js';
 
-/** Writes bytes or text at the end of the open temporary file. */
+/** Writes bytes of any number, or text, at the end of the open temporary file. */
 export type Append = (chunk: Uint8Array | string) => void;
 
 /**
@@ -22,16 +22,15 @@ export type Append = (chunk: Uint8Array | string) => void;
  */
 export function writeFileAtomic(path: string, write: (append: Append) => void): void {
   const temporary = `${path}.${process.pid}.tmp`;
-  const file = openSync(temporary, 'w');
+  // One of a killed process of the same number.
+  rmSync(temporary, { force: true });
+  const file = new FileWriter(temporary);
   try {
     try {
-      write((chunk) => {
-        const bytes = typeof chunk === 'string' ? Buffer.from(chunk) : chunk;
-        for (let offset = 0; offset < bytes.length; ) offset += writeSync(file, bytes, offset);
-      });
-      fsyncSync(file);
+      write((chunk) => file.append(chunk));
+      file.finish();
     } finally {
-      closeSync(file);
+      file.close();
     }
     renameSync(temporary, path);
   } catch (error) {

@@ -1,4 +1,5 @@
 import { closeSync, fsyncSync, openSync, writeSync } from 'node:fs';
+import { MAX_TRANSFER_BYTES } from './readFile.js';
 
 const BUFFER_BYTES = 1 << 20;
 
@@ -19,6 +20,7 @@ export class FileWriter {
     return this.#written + this.#buffered;
   }
 
+  /** Adds bytes of any number, or text as UTF-8, at the end. */
   append(chunk: Uint8Array | string): void {
     const bytes = typeof chunk === 'string' ? Buffer.from(chunk) : chunk;
     if (this.#buffered + bytes.length > BUFFER_BYTES) this.#flush();
@@ -56,7 +58,8 @@ export class FileWriter {
 
   #write(bytes: Uint8Array, position: number): void {
     for (let done = 0; done < bytes.length; ) {
-      done += writeSync(this.#file, bytes, done, bytes.length - done, position + done);
+      const length = Math.min(bytes.length - done, MAX_TRANSFER_BYTES);
+      done += writeSync(this.#file, bytes, done, length, position + done);
     }
   }
 }

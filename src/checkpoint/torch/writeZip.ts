@@ -1,6 +1,5 @@
 import type { Append } from '../../io/atomic.js';
 import { crc32 } from '../../io/crc32.js';
-import { MAX_TRANSFER_BYTES } from '../../io/readFile.js';
 import {
   END_SIGNATURE,
   LOCAL_SIGNATURE,
@@ -42,9 +41,7 @@ export function writeZip(append: Append, members: Iterable<NewMember>): void {
     const header = localHeader(title, crc, data.length, offset);
     directory.push(directoryEntry(title, crc, data.length, offset));
     append(header);
-    for (let start = 0; start < data.length; start += MAX_TRANSFER_BYTES) {
-      append(data.subarray(start, start + MAX_TRANSFER_BYTES));
-    }
+    append(data);
     offset += header.length + data.length;
   }
   const entries = Buffer.concat(directory);
