@@ -1,6 +1,6 @@
-import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { UserError } from '../errors.js';
+import { isFile } from '../io/fileSystem.js';
 import { LmdbFile } from '../io/lmdb/read.js';
 import type { Dataset, Id, OpenDatasetOptions } from './dataset.js';
 import { Growing, shared } from './growing.js';
@@ -13,7 +13,11 @@ const DATA = 'data.mdb';
 
 /** Whether `path` is the LMDB folder of a split, or holds it as lmdb/SPLIT. */
 export function hasLmdbSplit(path: string, split: string): boolean {
-  return findSplit(path, split) !== undefined;
+  try {
+    return findSplit(path, split) !== undefined;
+  } catch {
+    return false;
+  }
 }
 
 /**
@@ -56,14 +60,8 @@ export async function openLmdbDataset(path: string, { split, warn }: OpenDataset
 }
 
 function findSplit(path: string, split: string): string | undefined {
-  const isFile = (file: string) => statSync(file, { throwIfNoEntry: false })?.isFile() === true;
   const holdsLmdb = (folder: string) => ['pairs', 'imgs'].every((name) => isFile(join(folder, name, DATA)));
-  try {
-    return [join(path, 'lmdb', split), path].find(holdsLmdb);
-  } catch {
-    // `path` is a file, or may not be entered.
-    return undefined;
-  }
+  return [join(path, 'lmdb', split), path].find(holdsLmdb);
 }
 
 function readImages(path: string, warn: (message: string) => void): LmdbImageSource {
