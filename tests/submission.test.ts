@@ -8,7 +8,7 @@ import { elevaterNames } from '../src/eval/classification/benchmarks.js';
 import { readProbabilities, writePredictionFile } from '../src/eval/classification/predictions.js';
 import { writeSubmission } from '../src/eval/classification/submission.js';
 import { validatePredictions } from '../src/eval/classification/validate.js';
-import { crc32 } from '../src/io/crc32.js';
+import { crc32 } from '../src/io/crc.js';
 import { openZipFile, writeZipFile } from '../src/io/zipFile.js';
 import { temporaryDirectory } from './support.js';
 

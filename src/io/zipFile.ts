@@ -3,22 +3,24 @@ import { pipeline as pipelineToEnd } from 'node:stream/promises';
 import { createDeflateRaw, createInflateRaw } from 'node:zlib';
 import { UserError } from '../errors.js';
 import { writeChunksAtomic } from './atomic.js';
-import { crc32 } from './crc32.js';
+import { crc32 } from './crc.js';
 import { RangedFile } from './readFile.js';
+import {
+  DEFLATED,
+  DESCRIPTOR_SIGNATURE,
+  EARLIEST_DATE,
+  END_LENGTH,
+  END_SIGNATURE,
+  ENTRY_SIGNATURE,
+  HAS_DESCRIPTOR,
+  LOCAL_SIGNATURE,
+  MAX_COMMENT,
+  STORED,
+  UTF8_NAMES,
+} from './zipFormat.js';
 
-const LOCAL_SIGNATURE = 0x04034b50;
-const DESCRIPTOR_SIGNATURE = 0x08074b50;
-const ENTRY_SIGNATURE = 0x02014b50;
-const END_SIGNATURE = 0x06054b50;
-const END_LENGTH = 22;
 /** Deflate came with version 2.0 of the format. */
 const VERSION = 20;
-/** Sizes and checksum follow the data; the name is UTF-8. */
-const FLAGS = 0x0808;
-const STORED = 0;
-const DEFLATED = 8;
-/** 1 January 1980, the format's earliest: the same content gives the same bytes. */
-const DATE = 0x0021;
 /** Beyond this a zip file needs the zip64 form, which isn't written here. */
 const MAX_BYTES = 2 ** 32 - 1;
 /** Read at a time. */
@@ -103,9 +105,9 @@ function writeCommon(
   size: number,
   nameLength: number,
 ): void {
-  target.writeUInt16LE(FLAGS, at);
+  target.writeUInt16LE(UTF8_NAMES | HAS_DESCRIPTOR, at);
   target.writeUInt16LE(DEFLATED, at + 2);
-  target.writeUInt16LE(DATE, at + 6);
+  target.writeUInt16LE(EARLIEST_DATE, at + 6);
   target.writeUInt32LE(crc, at + 8);
   target.writeUInt32LE(packed, at + 12);
   target.writeUInt32LE(size, at + 16);
@@ -126,7 +128,7 @@ export interface ZipFileMember {
 export function openZipFile(path: string): ZipFileMember {
   const broken = (what: string) => new UserError(`${path} is no readable zip file: ${what}`);
   const file = new RangedFile(path);
-  const tailLength = Math.min(file.size, END_LENGTH + 0xffff);
+  const tailLength = Math.min(file.size, END_LENGTH + MAX_COMMENT);
   const tail = Buffer.from(file.read(file.size - tailLength, tailLength));
   const signature = Buffer.alloc(4);
   signature.writeUInt32LE(END_SIGNATURE);
