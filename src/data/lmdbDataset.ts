@@ -4,7 +4,7 @@ import { isFile } from '../io/fileSystem.js';
 import { LmdbFile } from '../io/lmdb/read.js';
 import type { Dataset, Id, OpenDatasetOptions } from './dataset.js';
 import { Growing, shared } from './growing.js';
-import { idOf, keyOf } from './keyTable.js';
+import { idOf, KeyTableBuilder, keyOf } from './keyTable.js';
 import type { LmdbImageSource } from './lmdbImages.js';
 import { LmdbTexts, type PairPlaces, readPair } from './lmdbTexts.js';
 import { PairDataset, type PairRows } from './pairDataset.js';
@@ -70,25 +70,22 @@ function readImages(path: string, warn: (message: string) => void): LmdbImageSou
     const stated = readCount(file, 'num_images');
     const positions = new Growing((length) => new Float64Array(length));
     const lengths = new Growing((length) => new Uint32Array(length));
-    const keys = new Growing((length) => new Uint8Array(length));
-    const keyEnds = new Growing((length) => new Float64Array(length));
+    const ids = new KeyTableBuilder();
     for (const { key, position, length } of file.entries()) {
       if (key.toString() === 'num_images') continue;
       positions.push(position);
       lengths.push(length);
-      for (const byte of key) keys.push(byte);
-      keyEnds.push(keys.length);
+      ids.add(key);
     }
     if (positions.length !== stated) {
       warn(`${path}: num_images says ${stated}, there are ${positions.length}; all of them are taken`);
     }
-    const ids = { keys: shared(keys.values()), keyEnds: shared(keyEnds.values()) };
     return {
       kind: 'lmdb',
       path,
       positions: shared(positions.values()),
       lengths: shared(lengths.values()),
-      ids,
+      ids: ids.build(),
     };
   } finally {
     file.close();

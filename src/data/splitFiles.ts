@@ -52,6 +52,16 @@ export function filesOfSplit(path: string, split: string, endings: readonly stri
   );
 }
 
+/** Whether a split seems to be such files: by the ending of the path, or by what is in the folder. Never throws. */
+export function hasFilesOfSplit(path: string, split: string, endings: readonly string[]): boolean {
+  if (endings.some((ending) => path.endsWith(ending))) return true;
+  try {
+    return isFolder(path) && filesOfSplit(path, split, endings).length > 0;
+  } catch {
+    return false;
+  }
+}
+
 /** `{0001..0010}` and `{a,b}` in every combination, the last one changing first. @throws UserError for a bad range */
 export function expandBraces(pattern: string): string[] {
   const brace = /\{([^{}]*)\}/.exec(pattern);

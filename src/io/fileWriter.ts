@@ -3,6 +3,24 @@ import { MAX_TRANSFER_BYTES } from './readFile.js';
 
 const BUFFER_BYTES = 1 << 20;
 
+/**
+ * Writes a new file with what `write` appends, and flushes it to disk.
+ *
+ * @throws where `path` exists or can't be created, and what `write` throws; half of the file is left then
+ */
+export async function writeNewFile(
+  path: string,
+  write: (file: FileWriter) => void | Promise<void>,
+): Promise<void> {
+  const file = new FileWriter(path);
+  try {
+    await write(file);
+    file.finish();
+  } finally {
+    file.close();
+  }
+}
+
 /** Writes a new file from its start to its end in large pieces, for files that do not fit into memory. */
 export class FileWriter {
   readonly #file: number;
