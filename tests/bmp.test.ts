@@ -128,6 +128,11 @@ test('a truncated, oversized or unknown BMP is an error that names it', async ()
   await refuses(changed(14, 41), /header of 41 bytes/);
   await refuses(changed(18, 0), /0 × 2 pixels/);
   await refuses(changed(18, 2 ** 31 - 1), /limit/);
+  const long = { bits: 1, palette: [RED, white] };
+  const tall = bmp({ ...long, width: 1, height: 65_536, data: Array(65_536 * 4).fill(0) });
+  await refuses(tall, /1 × 65536 pixels; at most 65535 a side are read/);
+  const wide = bmp({ ...long, width: 65_536, height: -1, data: Array(65_536 / 8).fill(0) });
+  await refuses(wide, /65536 × 1 pixels; at most 65535 a side are read/);
   await refuses(changed(28, 7), /7 bits a pixel/);
   await refuses(changed(30, 4), /compression 4/);
   await refuses(changed(46, 2 ** 30), /palette of/);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { crc32c } from '../src/io/crc32c.js';
+import { crc32c } from '../src/io/crc.js';
 import { EventFile } from '../src/train/eventFile.js';
 import { temporaryDirectory } from './support.js';
 

@@ -41,13 +41,47 @@ export function assertRefused(read: () => unknown, file: string, message: RegExp
   const time = performance.now() - started;
   const memory = process.memoryUsage().rss - before;
   assert.ok(error !== undefined, `${what}: was accepted`);
-  if (!(error instanceof UserError)) throw new Error(`${what}: not an error of ours`, { cause: error });
-  assert.ok(error.message.length < MAX_MESSAGE, `${what}: a message of ${error.message.length} characters`);
-  assert.ok(error.message.includes(file), `${what}: the file is not named in: ${error.message}`);
-  assert.doesNotMatch(error.message, /[^\P{Cc}\n\t]/u, what);
-  assert.match(error.message, message, what);
+  assert.match(messageOfOurs(error, file, what), message, what);
   assert.ok(time < MAX_TIME, `${what}: took ${time.toFixed()} ms`);
   assert.ok(memory < MAX_MEMORY, `${what}: took ${(memory / 1e6).toFixed()} MB`);
+}
+
+/**
+ * Reads what may be damaged: it must be read, or end with an error of ours, whose message has bounded length, in bounded
+ * time.
+ *
+ * @param what which damage, for messages; one that is drawn at random must be a function of the number named here
+ * @param limits what the message must name; how long message and reading may be, if not as above
+ * @returns whether it was refused
+ */
+export async function isRefused(
+  read: () => unknown,
+  what: string,
+  limits: { file?: string; message?: number; time?: number } = {},
+): Promise<boolean> {
+  const { file = '', message = MAX_MESSAGE, time = MAX_TIME } = limits;
+  const started = performance.now();
+  let error: unknown;
+  try {
+    await read();
+  } catch (thrown) {
+    error = thrown;
+  }
+  const taken = performance.now() - started;
+  assert.ok(taken < time, `${what}: took ${taken.toFixed()} ms`);
+  if (error === undefined) return false;
+  const { length } = messageOfOurs(error, file, what);
+  assert.ok(length < message, `${what}: a message of ${length} characters`);
+  return true;
+}
+
+function messageOfOurs(error: unknown, file: string, what: string): string {
+  if (!(error instanceof UserError)) throw new Error(`${what}: not an error of ours`, { cause: error });
+  const { message } = error;
+  assert.ok(message.length < MAX_MESSAGE, `${what}: a message of ${message.length} characters`);
+  assert.ok(message.includes(file), `${what}: the file is not named in: ${message}`);
+  assert.doesNotMatch(message, /[^\P{Cc}\n\t]/u, what);
+  return message;
 }
 
 /** A folder for files, and a way to write one there under a new name. */

@@ -4,10 +4,9 @@ import { test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { parquetReadObjects } from 'hyparquet';
 import { parquetWriteBuffer } from 'hyparquet-writer';
-import { UserError } from '../src/errors.js';
 import { ParquetFile, RowReader } from '../src/io/parquet/column.js';
 import { Random } from '../src/random.js';
-import { assertRefused, scratch } from './hostile.js';
+import { assertRefused, isRefused, scratch } from './hostile.js';
 import { mutate } from './mutate.js';
 import { fixture } from './support.js';
 
@@ -112,7 +111,7 @@ test('what another reader reads: every encoding, pages of any size, compressed o
   }
 });
 
-test('a file that is damaged, or asks for more than is read, is refused by name', () => {
+test('a file that is damaged, or asks for more than is read, is refused by name', async () => {
   const good = parquet([{ name: 'text', data: ['a', 'b', 'c'], type: 'STRING' }], { codec: 'UNCOMPRESSED' });
   const footerLength = good.readUInt32LE(good.length - 8);
   const withLength = (length: number) => {
@@ -155,17 +154,13 @@ test('a file that is damaged, or asks for more than is read, is refused by name'
   for (let at = 4; at < 80; at++) {
     const bytes = Buffer.from(nulls);
     bytes.set([0xfe, 0xff, 0xff, 0xff, 0x0f], at);
-    try {
-      readAll(write(bytes, '.parquet'));
-    } catch (error) {
-      refused++;
-      assert.ok(error instanceof UserError, String((error as Error).stack));
-    }
+    const path = write(bytes, '.parquet');
+    if (await isRefused(() => readAll(path), `a run at ${at}`, { file: path })) refused++;
   }
   assert.ok(refused > 20);
 });
 
-test('6000 damaged files: each is read, or is one error of ours', () => {
+test('6000 damaged files: each is read, or is one error of ours', async () => {
   const list = Array.from({ length: 40 }, (_, i) => `a text ${i % 7}`);
   const samples = [
     readFileSync(fixture('parquet', 'arrow-v1-snappy.parquet')),
@@ -178,16 +173,7 @@ test('6000 damaged files: each is read, or is one error of ours', () => {
   let refused = 0;
   for (let seed = 0; seed < 6000; seed++) {
     writeFileSync(path, mutate(samples[seed % samples.length], samples, new Random('parquet', seed)));
-    const began = performance.now();
-    try {
-      readAll(path);
-    } catch (error) {
-      refused++;
-      assert.ok(error instanceof UserError, `mutation ${seed}: ${(error as Error).stack}`);
-      assert.ok(error.message.length < 2000, `mutation ${seed}: ${error.message.length} characters`);
-    }
-    const seconds = (performance.now() - began) / 1000;
-    assert.ok(seconds < 5, `mutation ${seed} took ${seconds} s`);
+    if (await isRefused(() => readAll(path), `mutation ${seed}`, { file: path, time: 5000 })) refused++;
   }
   assert.ok(refused > 1500 && refused < 6000, `${refused} refused`);
 });

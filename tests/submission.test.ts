@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { closeSync, constants, existsSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { elevaterNames } from '../src/eval/classification/benchmarks.js';
 import { readProbabilities, writePredictionFile } from '../src/eval/classification/predictions.js';
 import { writeSubmission } from '../src/eval/classification/submission.js';
 import { validatePredictions } from '../src/eval/classification/validate.js';
-import { crc32 } from '../src/io/crc32.js';
+import { crc32 } from '../src/io/crc.js';
 import { openZipFile, writeZipFile } from '../src/io/zipFile.js';
 import { temporaryDirectory } from './support.js';
 
@@ -162,6 +163,59 @@ test('damaged zip files are refused', async () => {
   await assert.rejects(unpack(damaged((bytes) => bytes.writeUInt32LE(1, entry + 16))), /checksum/);
   await assert.rejects(unpack(damaged((bytes) => bytes.fill(0xff, 50, 60))), /damaged/);
   await assert.rejects(unpack(write(whole.subarray(0, 40), 'zip')), /no directory/);
+});
+
+test('a member that is stored, or empty, is read', async () => {
+  const path = join(folder, 'stored.zip');
+  await writeZipFile(path, 'a', chunks());
+  assert.equal(await unpack(path), '');
+  const bytes = readFileSync(path);
+  const entry = bytes.readUInt32LE(bytes.length - 6);
+  bytes.writeUInt16LE(0, entry + 10);
+  bytes.writeUInt32LE(0, entry + 20);
+  assert.equal(await unpack(write(bytes, 'zip')), '');
+});
+
+test('an error of any stream of a zip file is the error of the whole', async () => {
+  const path = join(folder, 'streams.zip');
+  const failing = async function* () {
+    yield Buffer.alloc(1 << 20);
+    throw new Error('the data broke');
+  };
+  await assert.rejects(writeZipFile(path, 'a', failing()), /the data broke/);
+  assert.ok(!existsSync(path));
+  await writeZipFile(path, 'a', chunks('一'));
+  const { data } = openZipFile(path);
+  rmSync(path);
+  await assert.rejects(
+    (async () => {
+      for await (const _ of data);
+    })(),
+    (error: Error) => error.name === 'UserError' && error.message.includes(path),
+  );
+});
+
+test('data are let go of where their zip file can be written no further', {
+  skip: existsSync('/usr/bin/mkfifo') ? false : 'no mkfifo',
+}, async () => {
+  const path = join(folder, 'pipe.zip');
+  // What is written goes into a pipe, which nobody reads after the second chunk.
+  const pipe = `${path}.${process.pid}.tmp`;
+  execFileSync('/usr/bin/mkfifo', [pipe]);
+  const reader = openSync(pipe, constants.O_RDONLY | constants.O_NONBLOCK);
+  let isClosed = false;
+  const endless = async function* () {
+    try {
+      for (let chunk = 0; ; chunk++) {
+        if (chunk === 2) closeSync(reader);
+        yield randomBytes(1 << 14);
+      }
+    } finally {
+      isClosed = true;
+    }
+  };
+  await assert.rejects(writeZipFile(path, 'a', endless()), /EPIPE/);
+  assert.ok(isClosed);
 });
 
 test('CRC-32 goes on where it ended', () => {

@@ -4,10 +4,9 @@ import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'nod
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { gzipSync } from 'node:zlib';
-import { UserError } from '../src/errors.js';
 import { tarMembers } from '../src/io/tar.js';
 import { Random } from '../src/random.js';
-import { assertRefused, scratch } from './hostile.js';
+import { assertRefused, isRefused, scratch } from './hostile.js';
 import { mutate } from './mutate.js';
 import { pax, sealed, tar, tarMember } from './tarBytes.js';
 
@@ -120,7 +119,7 @@ test('what is no whole archive is refused with its offset', () => {
   }
 });
 
-test('3000 damaged archives: each is read, or is one error of ours', () => {
+test('3000 damaged archives: each is read, or is one error of ours', async () => {
   const good = tar(
     { name: 'a.jpg', content: 'x'.repeat(700) },
     pax({ path: 'b.jpg', size: '4' }),
@@ -135,14 +134,7 @@ test('3000 damaged archives: each is read, or is one error of ours', () => {
     // With the right checksum the changes come further than the first check.
     if (seed % 2 === 0 && bytes.length >= 512) bytes = sealed(Buffer.from(bytes));
     writeFileSync(path, bytes);
-    const began = performance.now();
-    try {
-      contents(path);
-    } catch (error) {
-      refused++;
-      assert.ok(error instanceof UserError, `mutation ${seed}: ${(error as Error).stack}`);
-    }
-    assert.ok(performance.now() - began < 2000, `mutation ${seed} took long`);
+    if (await isRefused(() => contents(path), `mutation ${seed}`, { file: path })) refused++;
   }
   assert.ok(refused > 300 && refused < 3000, `${refused} refused`);
 });

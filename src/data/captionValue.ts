@@ -11,14 +11,18 @@ const decoder = new TextDecoder('utf-8', { fatal: true });
  * @throws UserError where it is no UTF-8 or longer than 1 MiB
  */
 export function decodeCaption(bytes: Uint8Array, where: string): string {
-  if (bytes.length > MAX_CAPTION_BYTES) {
-    throw new UserError(`${where}: a caption of ${bytes.length} bytes; at most 1 MiB is read`);
-  }
+  requireCaptionSize(bytes.length, where);
   try {
     return decoder.decode(bytes);
   } catch {
     throw new UserError(`${where}: the caption is not UTF-8`);
   }
+}
+
+/** @throws UserError where a caption has more bytes than are read, 1 MiB */
+export function requireCaptionSize(bytes: number, where: string): void {
+  if (bytes <= MAX_CAPTION_BYTES) return;
+  throw new UserError(`${where}: a caption of ${bytes} bytes; at most 1 MiB is read`);
 }
 
 /** The captions that a JSON value gives: a string, or a list of them. @throws UserError for another value */

@@ -2,7 +2,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { UserError } from '../errors.js';
 import { createDirectoryAtomic } from '../io/atomic.js';
-import { FileWriter } from '../io/fileWriter.js';
+import { writeNewFile } from '../io/fileWriter.js';
 import { type NewEntry, writeLmdb } from '../io/lmdb/write.js';
 import { progress, type Reporter } from '../io/terminal.js';
 import { pickle } from '../io/writePickle.js';
@@ -66,9 +66,9 @@ async function convertSplit(
     onImage(++done, imageCount);
     return bytes.toString('base64');
   };
-  writeFile(join(folder, `${split}_texts.jsonl`), textLines(dataset, images, texts));
+  await writeLines(join(folder, `${split}_texts.jsonl`), textLines(dataset, images, texts));
   if (to === 'tsv') {
-    await writeFileOf(join(folder, `${split}_imgs.tsv`), async (file) => {
+    await writeNewFile(join(folder, `${split}_imgs.tsv`), async (file) => {
       for (let row = 0; row < imageCount; row++)
         file.append(`${images.numbers[row]}\t${await base64(row)}\n`);
     });
@@ -85,7 +85,7 @@ async function convertSplit(
 
   const lines = [`${split}: ${pairCount} pairs, ${imageCount} images, ${textCount} texts`];
   if (images.isNew || texts.isNew) {
-    writeFile(
+    await writeLines(
       join(folder, `${split}_ids.jsonl`),
       idLines({ image: images, text: texts }, { imageIds, textIds }),
     );
@@ -156,22 +156,8 @@ export function* inOrderOfDigits(count: number): Generator<number> {
   yield* from(1, 9);
 }
 
-async function writeFileOf(path: string, write: (file: FileWriter) => Promise<void>): Promise<void> {
-  const file = new FileWriter(path);
-  try {
-    await write(file);
-    file.finish();
-  } finally {
-    file.close();
-  }
-}
-
-function writeFile(path: string, lines: Iterable<string>): void {
-  const file = new FileWriter(path);
-  try {
+function writeLines(path: string, lines: Iterable<string>): Promise<void> {
+  return writeNewFile(path, (file) => {
     for (const line of lines) file.append(`${line}\n`);
-    file.finish();
-  } finally {
-    file.close();
-  }
+  });
 }

@@ -1,16 +1,18 @@
-import { type Dirent, lstatSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { lstatSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { messageOf, UserError } from '../errors.js';
 import { readCsv } from '../io/csv.js';
+import { isFile, isFolder } from '../io/fileSystem.js';
 import { shown } from '../io/json.js';
 import { readJsonLines } from '../io/jsonl.js';
-import { captionNames, captionsOf, chooseColumn, decodeCaption } from './captionValue.js';
+import { captionNames, captionsOf, chooseColumn, decodeCaption, requireCaptionSize } from './captionValue.js';
 import type { Dataset, OpenDatasetOptions } from './dataset.js';
 import { Growing } from './growing.js';
 import { requirePlainName, resolveInside } from './insidePath.js';
 import { KeyTableBuilder, keyOf } from './keyTable.js';
 import { PairDataset } from './pairDataset.js';
 import { pictureExtension } from './pictureExtension.js';
+import { readFolder } from './readFolder.js';
 import { StoredTexts } from './storedTexts.js';
 
 /** A picture of the folder and a caption of it. */
@@ -26,7 +28,6 @@ const WITHOUT_SPLIT = ['captions', 'metadata'];
 const IMAGE_NAMES = ['image', 'file_name', 'path', 'filepath'];
 /** Folders in folders; no link to a folder is followed. */
 const MAX_DEPTH = 16;
-const MAX_CAPTION_FILE_BYTES = 1 << 20;
 
 /** Whether a folder holds a table of captions, or pictures with a .txt beside them. */
 export function hasFolderSplit(directory: string, split: string): boolean {
@@ -96,10 +97,10 @@ export async function openFolderDataset(
 /** The folder of a split, where splits are folders. */
 function splitFolder(directory: string, split: string): string {
   const folder = join(directory, split);
-  return statSync(folder, { throwIfNoEntry: false })?.isDirectory() ? folder : directory;
+  return isFolder(folder) ? folder : directory;
 }
 
-/** @throws UserError where several tables could be meant */
+/** @throws UserError where several tables could be meant, or it can't be told what is there */
 function findTable(directory: string, split: string): string | undefined {
   const inSplit = splitFolder(directory, split);
   for (const [folder, names] of [
@@ -108,9 +109,7 @@ function findTable(directory: string, split: string): string | undefined {
     [directory, WITHOUT_SPLIT],
   ] as const) {
     for (const name of names) {
-      const found = ENDINGS.map((ending) => join(folder, `${name}.${ending}`)).filter((path) =>
-        statSync(path, { throwIfNoEntry: false })?.isFile(),
-      );
+      const found = ENDINGS.map((ending) => join(folder, `${name}.${ending}`)).filter(isFile);
       if (found.length > 1) throw new UserError(`${found.join(' and ')}: expected one table, not several`);
       if (found.length === 1) return found[0];
     }
@@ -155,30 +154,32 @@ function* captionFiles(root: string, warn: (message: string) => void): Generator
   let without = 0;
   for (const image of picturesIn(root, '', 0)) {
     const path = join(root, image.replace(/\.[^.]*$/, '.txt'));
-    const status = lstatSync(path, { throwIfNoEntry: false });
-    if (!status?.isFile()) {
-      without++;
-      continue;
-    }
-    if (status.size > MAX_CAPTION_FILE_BYTES)
-      throw new UserError(`${path}: a caption of ${status.size} bytes`);
-    yield { image, captions: [decodeCaption(readFileSync(path), path).trim()], where: path };
+    const caption = captionIn(path);
+    if (caption === undefined) without++;
+    else yield { image, captions: [caption], where: path };
   }
   if (without > 0) warn(`${root}: ${without} pictures without a .txt beside them are left out`);
+}
+
+/** undefined where there is no such file; a link is none. @throws UserError where it can't be read, or is no caption */
+function captionIn(path: string): string | undefined {
+  try {
+    const status = lstatSync(path, { throwIfNoEntry: false });
+    if (!status?.isFile()) return undefined;
+    requireCaptionSize(status.size, path);
+    return decodeCaption(readFileSync(path), path).trim();
+  } catch (error) {
+    if (error instanceof UserError) throw error;
+    throw new UserError(`${path}: the caption can't be read (${messageOf(error)})`);
+  }
 }
 
 /** Paths of the pictures in a folder and its folders, in order. @throws UserError where one can't be read */
 export function* picturesIn(root: string, folder: string, depth: number): Generator<string> {
   if (depth > MAX_DEPTH)
     throw new UserError(`${join(root, folder)}: folders are nested more than ${MAX_DEPTH} deep`);
-  let entries: Dirent[];
-  try {
-    entries = readdirSync(join(root, folder), { withFileTypes: true });
-  } catch (error) {
-    throw new UserError(`${join(root, folder)}: the dataset's folder can't be read (${messageOf(error)})`);
-  }
-  entries.sort((a, b) => (a.name < b.name ? -1 : 1));
-  for (const entry of entries) {
+  const entries = readFolder(join(root, folder));
+  for (const entry of entries.sort((a, b) => (a.name < b.name ? -1 : 1))) {
     const name = folder === '' ? entry.name : `${folder}/${entry.name}`;
     if (entry.isDirectory()) yield* picturesIn(root, name, depth + 1);
     else if (pictureExtension(entry.name) !== undefined) yield name;

@@ -3,7 +3,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import sharp from 'sharp';
 import { messageOf, UserError } from '../errors.js';
 import { augmentImage } from '../image/augment/augment.js';
-import { decodeImage, withDecodedImage } from '../image/decode.js';
+import { withDecodedImage } from '../image/decode.js';
 import { convertToRgb, normalizePixels, resizeToRgb } from '../image/preprocess.js';
 import { Random } from '../random.js';
 import type { ImageSource } from './dataset.js';
@@ -76,7 +76,7 @@ async function run({ job, task, rows, augmentation }: Job): Promise<void> {
         if (task !== 'pixels') hashes.set(hashOf(bytes), place * 2);
         if (task === 'hash') continue;
         if (task === 'check') {
-          await decodeImage(bytes, name);
+          await withDecodedImage(bytes, name, () => {});
           continue;
         }
         const key = augmentation && ['augment', augmentation.epoch, augmentation.pairs[place]];

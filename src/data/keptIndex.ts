@@ -1,4 +1,5 @@
 import { closeSync, fstatSync } from 'node:fs';
+import { UserError } from '../errors.js';
 import { writeFileAtomic } from '../io/atomic.js';
 import { bytesOf, openForReading, readFully } from '../io/readFile.js';
 
@@ -12,6 +13,13 @@ export interface Version {
 export function versionOf(file: number): Version {
   const { size, mtimeMs } = fstatSync(file);
   return { size, modified: mtimeMs };
+}
+
+/** @throws UserError where an open file is no longer what it was when its index was begun */
+export function requireUnchanged(file: number, path: string, begun: Version): void {
+  const { size, modified } = versionOf(file);
+  if (size === begun.size && modified === begun.modified) return;
+  throw new UserError(`${path}: the file changed while it was indexed; try again when it is complete`);
 }
 
 /**

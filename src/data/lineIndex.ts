@@ -2,8 +2,8 @@ import { closeSync, readSync } from 'node:fs';
 import { messageOf, UserError } from '../errors.js';
 import { openForReading } from '../io/readFile.js';
 import { Growing, shared } from './growing.js';
-import { readKept, rises, type Version, versionOf, writeKept } from './keptIndex.js';
-import type { KeyTable } from './keyTable.js';
+import { readKept, requireUnchanged, rises, type Version, versionOf, writeKept } from './keptIndex.js';
+import { type KeyTable, KeyTableBuilder } from './keyTable.js';
 
 /**
  * Where the lines of a text file start, so that any line is read by its position. Of a keyed file (tsv) also each
@@ -41,10 +41,7 @@ export function openLineIndex(path: string, keyed: boolean, warn: (message: stri
     const stored = readIndex(path + SUFFIX, version, keyed);
     if (stored) return stored;
     const index = buildIndex(file, path, keyed, version);
-    const { size, modified } = versionOf(file);
-    if (size !== version.size || modified !== version.modified) {
-      throw new UserError(`${path}: the file changed while it was indexed; try again when it is complete`);
-    }
+    requireUnchanged(file, path, version);
     try {
       writeIndex(path + SUFFIX, index, keyed);
     } catch (error) {
@@ -68,8 +65,7 @@ export function indexLines(path: string): LineIndex {
 
 function buildIndex(file: number, path: string, keyed: boolean, version: Version): LineIndex {
   const starts = new Growing((length) => new Float64Array(length));
-  const keys = new Growing((length) => new Uint8Array(length));
-  const keyEnds = new Growing((length) => new Float64Array(length));
+  const keys = new KeyTableBuilder();
   const chunk = Buffer.alloc(CHUNK_BYTES);
   let position = 0;
   let inLine = false;
@@ -84,8 +80,7 @@ function buildIndex(file: number, path: string, keyed: boolean, version: Version
         starts.push(position + at);
         if (keyed) {
           const end = keyEnd(chunk, at, length, `${path}, line ${starts.length}`);
-          for (let i = at; i < end; i++) keys.push(chunk[i]);
-          keyEnds.push(keys.length);
+          keys.add(chunk.subarray(at, end));
         }
         inLine = true;
       }
@@ -97,13 +92,7 @@ function buildIndex(file: number, path: string, keyed: boolean, version: Version
   }
   const lineCount = starts.length;
   starts.push(position);
-  return {
-    lineCount,
-    starts: shared(starts.values()),
-    keys: keys.values(),
-    keyEnds: keyEnds.values(),
-    version,
-  };
+  return { ...keys.build(), lineCount, starts: shared(starts.values()), version };
 }
 
 /** Where the TAB after a key stands. */

@@ -1,10 +1,10 @@
-import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { UserError } from '../errors.js';
+import { isFile } from '../io/fileSystem.js';
 import { LmdbFile } from '../io/lmdb/read.js';
 import type { Dataset, Id, OpenDatasetOptions } from './dataset.js';
 import { Growing, shared } from './growing.js';
-import { idOf, keyOf } from './keyTable.js';
+import { idOf, KeyTableBuilder, keyOf } from './keyTable.js';
 import type { LmdbImageSource } from './lmdbImages.js';
 import { LmdbTexts, type PairPlaces, readPair } from './lmdbTexts.js';
 import { PairDataset, type PairRows } from './pairDataset.js';
@@ -13,7 +13,11 @@ const DATA = 'data.mdb';
 
 /** Whether `path` is the LMDB folder of a split, or holds it as lmdb/SPLIT. */
 export function hasLmdbSplit(path: string, split: string): boolean {
-  return findSplit(path, split) !== undefined;
+  try {
+    return findSplit(path, split) !== undefined;
+  } catch {
+    return false;
+  }
 }
 
 /**
@@ -56,14 +60,8 @@ export async function openLmdbDataset(path: string, { split, warn }: OpenDataset
 }
 
 function findSplit(path: string, split: string): string | undefined {
-  const isFile = (file: string) => statSync(file, { throwIfNoEntry: false })?.isFile() === true;
   const holdsLmdb = (folder: string) => ['pairs', 'imgs'].every((name) => isFile(join(folder, name, DATA)));
-  try {
-    return [join(path, 'lmdb', split), path].find(holdsLmdb);
-  } catch {
-    // `path` is a file, or may not be entered.
-    return undefined;
-  }
+  return [join(path, 'lmdb', split), path].find(holdsLmdb);
 }
 
 function readImages(path: string, warn: (message: string) => void): LmdbImageSource {
@@ -72,25 +70,22 @@ function readImages(path: string, warn: (message: string) => void): LmdbImageSou
     const stated = readCount(file, 'num_images');
     const positions = new Growing((length) => new Float64Array(length));
     const lengths = new Growing((length) => new Uint32Array(length));
-    const keys = new Growing((length) => new Uint8Array(length));
-    const keyEnds = new Growing((length) => new Float64Array(length));
+    const ids = new KeyTableBuilder();
     for (const { key, position, length } of file.entries()) {
       if (key.toString() === 'num_images') continue;
       positions.push(position);
       lengths.push(length);
-      for (const byte of key) keys.push(byte);
-      keyEnds.push(keys.length);
+      ids.add(key);
     }
     if (positions.length !== stated) {
       warn(`${path}: num_images says ${stated}, there are ${positions.length}; all of them are taken`);
     }
-    const ids = { keys: shared(keys.values()), keyEnds: shared(keyEnds.values()) };
     return {
       kind: 'lmdb',
       path,
       positions: shared(positions.values()),
       lengths: shared(lengths.values()),
-      ids,
+      ids: ids.build(),
     };
   } finally {
     file.close();

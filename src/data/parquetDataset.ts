@@ -1,4 +1,3 @@
-import { statSync } from 'node:fs';
 import { UserError } from '../errors.js';
 import { type BytesColumn, ParquetFile } from '../io/parquet/column.js';
 import { captionNames, decodeCaption } from './captionValue.js';
@@ -8,7 +7,7 @@ import { Growing } from './growing.js';
 import { KeyTableBuilder } from './keyTable.js';
 import { PairDataset } from './pairDataset.js';
 import { IMAGE_FIELD } from './parquetImages.js';
-import { filesOfSplit, shortNames } from './splitFiles.js';
+import { filesOfSplit, hasFilesOfSplit, shortNames } from './splitFiles.js';
 import { StoredTexts } from './storedTexts.js';
 
 const ENDINGS = ['.parquet'];
@@ -18,12 +17,7 @@ const MAX_CAPTION_BYTES = 2 ** 32;
 
 /** Whether a split seems to be Parquet files: by the ending of the path, or by files in the folder. */
 export function hasParquetSplit(path: string, split: string): boolean {
-  if (ENDINGS.some((ending) => path.endsWith(ending))) return true;
-  try {
-    return statSync(path).isDirectory() && filesOfSplit(path, split, ENDINGS).length > 0;
-  } catch {
-    return false;
-  }
+  return hasFilesOfSplit(path, split, ENDINGS);
 }
 
 /**

@@ -2,11 +2,11 @@ import { createHash } from 'node:crypto';
 import { closeSync, mkdirSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
-import { messageOf, UserError } from '../errors.js';
+import { messageOf } from '../errors.js';
 import { openForReading } from '../io/readFile.js';
 import { tarMembers } from '../io/tar.js';
 import { Growing } from './growing.js';
-import { readKept, rises, type Version, versionOf, writeKept } from './keptIndex.js';
+import { readKept, requireUnchanged, rises, type Version, versionOf, writeKept } from './keptIndex.js';
 import { type KeyTable, KeyTableBuilder } from './keyTable.js';
 
 /** The members of a tar archive: their names, and where their bytes lie. */
@@ -37,10 +37,7 @@ export function openShardIndex(path: string, warn: (message: string) => void): S
       if (stored !== undefined) return stored;
     }
     const index = buildIndex(file, path);
-    const { size, modified } = versionOf(file);
-    if (size !== version.size || modified !== version.modified) {
-      throw new UserError(`${path}: the file changed while it was indexed; try again when it is complete`);
-    }
+    requireUnchanged(file, path, version);
     keep(places, index, version, warn);
     return index;
   } finally {

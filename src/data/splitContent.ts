@@ -1,10 +1,11 @@
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { messageOf, UserError } from '../errors.js';
+import { UserError } from '../errors.js';
 import type { Dataset, ImageSource, TextRecord } from './dataset.js';
 import { indexLines, MAX_KEY_BYTES } from './lineIndex.js';
 import { LineReader } from './lineReader.js';
 import type { Problems } from './problems.js';
+import { namesIn } from './readFolder.js';
 import { TextTable } from './textTable.js';
 import { IMAGES, TEXTS } from './tsvDataset.js';
 
@@ -30,13 +31,7 @@ export interface SplitContent {
 
 /** Names of the splits in the reference's form of which at least one file is in a folder, in order. */
 export function tsvSplits(directory: string): string[] {
-  let files: string[];
-  try {
-    files = readdirSync(directory);
-  } catch (error) {
-    throw new UserError(`${directory}: the dataset's folder can't be read (${messageOf(error)})`);
-  }
-  const names = files.flatMap((file) =>
+  const names = namesIn(directory).flatMap((file) =>
     [IMAGES, TEXTS].filter((end) => file.endsWith(end)).map((end) => file.slice(0, -end.length)),
   );
   return [...new Set(names)].filter((name) => name !== '').sort();

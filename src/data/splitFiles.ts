@@ -1,6 +1,7 @@
-import { readdirSync, statSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
-import { messageOf, UserError } from '../errors.js';
+import { UserError } from '../errors.js';
+import { isFile, isFolder } from '../io/fileSystem.js';
+import { namesIn } from './readFolder.js';
 
 /** Names that splits usually have: a file that begins with another one's is not taken for this one's. */
 const KNOWN_SPLITS = /^(train|training|valid|validation|val|dev|test)\d*([-_.]|$)/;
@@ -13,10 +14,9 @@ const MAX_FILES = 1_000_000;
  * - In a folder, in its folder `data` and in one that has the split's name: files named SPLIT, SPLIT-… or SPLIT_…; where
  *   there are none, all files, if none begins with the name of another split. In a folder of the split's name, all.
  *
- * @throws UserError where there are none, or one that a pattern names is missing
+ * @throws UserError where there are none, one that a pattern names is missing, or it can't be told what is there
  */
 export function filesOfSplit(path: string, split: string, endings: readonly string[]): string[] {
-  const isFile = (file: string) => statSync(file, { throwIfNoEntry: false })?.isFile() === true;
   const hasEnding = (file: string) => endings.some((ending) => file.endsWith(ending));
   if (path.includes('{')) {
     const files = expandBraces(path);
@@ -27,33 +27,38 @@ export function filesOfSplit(path: string, split: string, endings: readonly stri
   }
   if (isFile(path)) return [path];
   const list = (folder: string) => {
-    if (!statSync(folder, { throwIfNoEntry: false })?.isDirectory()) return [];
-    return readdirSync(folder)
+    if (!isFolder(folder)) return [];
+    return namesIn(folder)
       .filter(hasEnding)
       .sort()
       .map((name) => join(folder, name))
       .filter(isFile);
   };
+  const named = new RegExp(`^${split.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')}([-_.]|$)`);
+  const nameOf = (file: string) => file.slice(dirname(file).length + 1);
+  const places = [list(path), list(join(path, 'data'))];
+  for (const files of places) {
+    const ofSplit = files.filter((file) => named.test(nameOf(file)));
+    if (ofSplit.length > 0) return ofSplit;
+  }
+  const inFolder = list(join(path, split));
+  if (inFolder.length > 0) return inFolder;
+  for (const files of places) {
+    if (files.length > 0 && !files.some((file) => KNOWN_SPLITS.test(nameOf(file)))) return files;
+  }
+  const found = places.flat().map(nameOf).slice(0, 5).join(', ');
+  throw new UserError(
+    `${path}: found no ${endings.join(' or ')} file of split "${split}"${found === '' ? '' : `; there are ${found}`}`,
+  );
+}
+
+/** Whether a split seems to be such files: by the ending of the path, or by what is in the folder. Never throws. */
+export function hasFilesOfSplit(path: string, split: string, endings: readonly string[]): boolean {
+  if (endings.some((ending) => path.endsWith(ending))) return true;
   try {
-    const named = new RegExp(`^${split.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')}([-_.]|$)`);
-    const nameOf = (file: string) => file.slice(dirname(file).length + 1);
-    const places = [list(path), list(join(path, 'data'))];
-    for (const files of places) {
-      const ofSplit = files.filter((file) => named.test(nameOf(file)));
-      if (ofSplit.length > 0) return ofSplit;
-    }
-    const inFolder = list(join(path, split));
-    if (inFolder.length > 0) return inFolder;
-    for (const files of places) {
-      if (files.length > 0 && !files.some((file) => KNOWN_SPLITS.test(nameOf(file)))) return files;
-    }
-    const found = places.flat().map(nameOf).slice(0, 5).join(', ');
-    throw new UserError(
-      `${path}: found no ${endings.join(' or ')} file of split "${split}"${found === '' ? '' : `; there are ${found}`}`,
-    );
-  } catch (error) {
-    if (error instanceof UserError) throw error;
-    throw new UserError(`${path}: the dataset can't be found (${messageOf(error)})`);
+    return isFolder(path) && filesOfSplit(path, split, endings).length > 0;
+  } catch {
+    return false;
   }
 }
 

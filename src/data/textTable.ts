@@ -1,5 +1,6 @@
-import { messageOf, UserError } from '../errors.js';
+import { UserError } from '../errors.js';
 import { shown } from '../io/json.js';
+import { parseObjectLine } from '../io/jsonl.js';
 import type { TextRecord } from './dataset.js';
 import { LineReader } from './lineReader.js';
 import { isId, type TextReader } from './pairDataset.js';
@@ -7,7 +8,6 @@ import { isId, type TextReader } from './pairDataset.js';
 /** The texts of a `*_texts.jsonl` file, one `{"text_id", "text", "image_ids": […]}` a line, read by row. */
 export class TextTable implements TextReader {
   readonly #lines: LineReader;
-  readonly #decoder = new TextDecoder('utf-8', { fatal: true });
 
   /** @param starts byte offset of each line, then the file's size (LineIndex.starts) */
   constructor(path: string, starts: Float64Array) {
@@ -42,14 +42,7 @@ export class TextTable implements TextReader {
   }
 
   #parse(line: Buffer, row: number): TextRecord {
-    let value: Record<string, unknown> | null;
-    try {
-      value = JSON.parse(this.#decoder.decode(line));
-    } catch (error) {
-      const found = line.length === 0 ? 'the line is empty' : messageOf(error);
-      throw new UserError(`${this.where(row)}: expected one JSON object (${found})`);
-    }
-    const { text_id: textId, text, image_ids: imageIds } = Object(value) as Record<string, unknown>;
+    const { text_id: textId, text, image_ids: imageIds } = parseObjectLine(line, this.where(row));
     if (!isId(textId)) this.#fail(row, '"text_id", a whole number or string', textId);
     if (typeof text !== 'string') this.#fail(row, '"text", a string', text);
     if (!Array.isArray(imageIds)) this.#fail(row, '"image_ids", a list of ids ([] where unknown)', imageIds);

@@ -1,11 +1,11 @@
-import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { messageOf, UserError } from '../errors.js';
+import { UserError } from '../errors.js';
 import type { Dataset, OpenDatasetOptions } from './dataset.js';
 import { idOf, keyOf } from './keyTable.js';
 import { openLineIndex } from './lineIndex.js';
 import { PairDataset } from './pairDataset.js';
 import { openPairIndex } from './pairIndex.js';
+import { namesIn } from './readFolder.js';
 import { TextTable } from './textTable.js';
 
 /** How the names of a split's files end. */
@@ -15,8 +15,7 @@ export const TEXTS = '_texts.jsonl';
 /** Whether a folder holds the pictures of a split as tsv: texts lie beside the other forms too. */
 export function hasTsvSplit(directory: string, split: string): boolean {
   try {
-    const files = readdirSync(directory);
-    return files.includes(split + IMAGES);
+    return namesIn(directory).includes(split + IMAGES);
   } catch {
     return false;
   }
@@ -69,12 +68,7 @@ export async function openTsvDataset(
 }
 
 function requireSplit(directory: string, split: string): void {
-  let files: string[];
-  try {
-    files = readdirSync(directory);
-  } catch (error) {
-    throw new UserError(`${directory}: the dataset's folder can't be read (${messageOf(error)})`);
-  }
+  const files = namesIn(directory);
   const missing = [split + IMAGES, split + TEXTS].filter((file) => !files.includes(file));
   if (missing.length === 0) return;
   const splits = files

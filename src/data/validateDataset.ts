@@ -1,8 +1,9 @@
-import { readdirSync, statSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import { UserError } from '../errors.js';
+import { isFolder } from '../io/fileSystem.js';
 import { type DatasetSource, findSource, openDataset } from './dataset.js';
 import { Problems } from './problems.js';
+import { namesIn } from './readFolder.js';
 import { datasetContent, openTsvContent, type SplitContent, tsvSplits } from './splitContent.js';
 import { type SplitReport, type ValidateOptions, validateSplit } from './validate.js';
 
@@ -56,17 +57,13 @@ function splitsToCheck(path: string, { split, source }: ValidateDatasetOptions):
   // The folder or file of one split fits whatever it is asked for.
   const own = basename(resolve(path));
   if (isThere(own)) return [own];
-  const folders = [path, join(path, 'lmdb')].filter(isFolder).flatMap((folder) => readdirSync(folder));
+  const folders = [path, join(path, 'lmdb')].filter(isFolder).flatMap(namesIn);
   const found = [...new Set([...USUAL_SPLITS, ...folders])].filter(isThere);
   if (found.length > 0) return found;
   throw new UserError(
     `${path}: no split is found; expected SPLIT_imgs.tsv and SPLIT_texts.jsonl, or a dataset in another form whose ` +
       'split --split names',
   );
-}
-
-function isFolder(path: string): boolean {
-  return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
 }
 
 async function openContent(

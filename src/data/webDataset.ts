@@ -1,4 +1,3 @@
-import { statSync } from 'node:fs';
 import { UserError } from '../errors.js';
 import type { Dataset, OpenDatasetOptions } from './dataset.js';
 import { startsOf } from './groups.js';
@@ -7,19 +6,14 @@ import { KeyTableBuilder, keyOf } from './keyTable.js';
 import { PairDataset } from './pairDataset.js';
 import { pictureExtension } from './pictureExtension.js';
 import { openShardIndex, type ShardIndex } from './shardIndex.js';
-import { filesOfSplit, shortNames } from './splitFiles.js';
+import { filesOfSplit, hasFilesOfSplit, shortNames } from './splitFiles.js';
 import { TarTexts } from './tarTexts.js';
 
 const ENDINGS = ['.tar', '.tar.gz', '.tgz'];
 
 /** Whether a split seems to be tar shards: by the ending of the path, or by files in the folder. */
 export function hasWebDatasetSplit(path: string, split: string): boolean {
-  if (ENDINGS.some((ending) => path.endsWith(ending))) return true;
-  try {
-    return statSync(path).isDirectory() && filesOfSplit(path, split, ENDINGS).length > 0;
-  } catch {
-    return false;
-  }
+  return hasFilesOfSplit(path, split, ENDINGS);
 }
 
 /**

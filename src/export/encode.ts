@@ -150,7 +150,7 @@ function valuesOf(name: string, tensor: LazyTensor): Uint8Array {
   throw new Error(`${name}: ${bytes.length} bytes for ${tensor.dtype} [${tensor.shape}]`);
 }
 
-/** What is written at once is less than Node's limit. */
+/** What is hashed at once is less than Node's limit. */
 function* pieces(bytes: Uint8Array): Generator<Uint8Array> {
   for (let begin = 0; begin < bytes.length; begin += MAX_TRANSFER_BYTES) {
     yield bytes.subarray(begin, begin + MAX_TRANSFER_BYTES);

@@ -1,4 +1,5 @@
 import type { DecodedImage } from './decode.js';
+import { requireSides } from './limits.js';
 
 /** Where the parts of a BMP file are, and how its pixels are written. */
 interface Header {
@@ -47,6 +48,7 @@ export function decodeBmp(file: Uint8Array, maxPixels: number): DecodedImage {
   const { width, height, bits } = header;
   if (width < 1 || height < 1) throw new Error(`${width} × ${height} pixels`);
   if (width * height > maxPixels) throw new Error('more pixels than the limit');
+  requireSides(width, height);
   if (bits <= 8) return decodeIndexed(bytes, header);
   return decodeColours(bytes, header);
 }

@@ -3,6 +3,7 @@ import { messageOf, UserError } from '../errors.js';
 import { decodeBmp, isBmp } from './bmp.js';
 import { type GifPalette, inspectGif } from './gif.js';
 import { type JpegFrame, jpegFrame } from './jpeg.js';
+import { MAX_PIXELS, requireSides } from './limits.js';
 import type { Image } from './resize.js';
 import { turboJpeg } from './turboJpeg.js';
 
@@ -15,11 +16,6 @@ export interface DecodedImage extends Image {
   mode: 'RGB' | 'RGBA' | 'CMYK';
   resampling: 'bicubic' | 'nearest';
 }
-
-/** Beyond this many pixels Pillow refuses a picture as a decompression bomb. */
-const MAX_PIXELS = 178_956_970;
-/** The most that JPEG and GIF can hold: keeps the rows between the two passes of resizing small. */
-const MAX_SIDE = 65_535;
 
 /**
  * Decodes a JPEG, PNG, WebP, GIF or BMP file to 8-bit pixels as stored: EXIF orientation and colour profiles are ignored,
@@ -98,9 +94,7 @@ function modeOfJpeg(frame: JpegFrame | undefined): Treatment | undefined {
 
 async function inspect(picture: Sharp, bytes: Uint8Array, gif: GifPalette | undefined): Promise<Treatment> {
   const metadata = await picture.metadata();
-  if (metadata.width > MAX_SIDE || metadata.height > MAX_SIDE) {
-    throw new Error(`${metadata.width} × ${metadata.height} pixels; at most ${MAX_SIDE} a side are read`);
-  }
+  requireSides(metadata.width, metadata.height);
   const isIndexed = gif ? !gif.isGrey : metadata.isPalette || metadata.bitsPerSample === 1;
   return { mode: modeOf(bytes, metadata), resampling: isIndexed ? 'nearest' : 'bicubic' };
 }

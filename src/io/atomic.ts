@@ -7,13 +7,13 @@ import {
   readdirSync,
   renameSync,
   rmSync,
-  writeSync,
 } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { UserError } from '../errors.js';
+import { FileWriter } from './fileWriter.js';
 
-/** Writes bytes or text at the end of the open temporary file. */
+/** Writes bytes of any number, or text, at the end of the open temporary file. */
 export type Append = (chunk: Uint8Array | string) => void;
 
 /**
@@ -22,16 +22,15 @@ export type Append = (chunk: Uint8Array | string) => void;
  */
 export function writeFileAtomic(path: string, write: (append: Append) => void): void {
   const temporary = `${path}.${process.pid}.tmp`;
-  const file = openSync(temporary, 'w');
+  // One of a killed process of the same number.
+  rmSync(temporary, { force: true });
+  const file = new FileWriter(temporary);
   try {
     try {
-      write((chunk) => {
-        const bytes = typeof chunk === 'string' ? Buffer.from(chunk) : chunk;
-        for (let offset = 0; offset < bytes.length; ) offset += writeSync(file, bytes, offset);
-      });
-      fsyncSync(file);
+      write((chunk) => file.append(chunk));
+      file.finish();
     } finally {
-      closeSync(file);
+      file.close();
     }
     renameSync(temporary, path);
   } catch (error) {
@@ -70,16 +69,15 @@ export function writeText(path: string, text: string): void {
  * renamed. A directory of that name is replaced. When `write` throws, nothing changes.
  */
 export function writeDirectoryAtomic(directory: string, write: (temporary: string) => void): void {
-  const temporary = `${directory}.${process.pid}.tmp`;
-  rmSync(temporary, { recursive: true, force: true });
-  mkdirSync(temporary, { recursive: true });
+  const target = resolve(directory);
+  const temporary = emptySibling(target);
   try {
     write(temporary);
     // Moved away before it is deleted: half of it must not be found under its name.
-    const replaced = `${directory}.replaced.${process.pid}.tmp`;
-    if (existsSync(directory)) renameSync(directory, replaced);
-    renameSync(temporary, directory);
-    syncDirectory(dirname(directory));
+    const replaced = `${target}.replaced.${process.pid}.tmp`;
+    if (existsSync(target)) renameSync(target, replaced);
+    renameSync(temporary, target);
+    syncDirectory(dirname(target));
     rmSync(replaced, { recursive: true, force: true });
   } catch (error) {
     rmSync(temporary, { recursive: true, force: true });
@@ -112,18 +110,28 @@ export async function createDirectoryAtomic(
   write: (temporary: string) => Promise<void>,
 ): Promise<void> {
   if (existsSync(directory)) throw new UserError(`${directory} exists already: name another folder`);
-  // A path that ends in a slash would have its sibling inside.
-  const temporary = `${resolve(directory)}.${process.pid}.tmp`;
-  rmSync(temporary, { recursive: true, force: true });
-  mkdirSync(temporary, { recursive: true });
+  const target = resolve(directory);
+  const temporary = emptySibling(target);
   try {
     await write(temporary);
-    renameSync(temporary, directory);
-    syncDirectory(dirname(directory));
+    renameSync(temporary, target);
+    syncDirectory(dirname(target));
   } catch (error) {
     rmSync(temporary, { recursive: true, force: true });
     throw error;
   }
+}
+
+/**
+ * A new directory beside another one, in place of what a killed process left there.
+ *
+ * @param directory resolved: of a path that ends in a slash the sibling would lie inside
+ */
+function emptySibling(directory: string): string {
+  const sibling = `${directory}.${process.pid}.tmp`;
+  rmSync(sibling, { recursive: true, force: true });
+  mkdirSync(sibling, { recursive: true });
+  return sibling;
 }
 
 /** Flushes a directory's entries, so that a rename survives a power cut (a no-op where the system can't). */

@@ -1,6 +1,25 @@
 import { closeSync, fsyncSync, openSync, writeSync } from 'node:fs';
+import { MAX_TRANSFER_BYTES } from './readFile.js';
 
 const BUFFER_BYTES = 1 << 20;
+
+/**
+ * Writes a new file with what `write` appends, and flushes it to disk.
+ *
+ * @throws where `path` exists or can't be created, and what `write` throws; half of the file is left then
+ */
+export async function writeNewFile(
+  path: string,
+  write: (file: FileWriter) => void | Promise<void>,
+): Promise<void> {
+  const file = new FileWriter(path);
+  try {
+    await write(file);
+    file.finish();
+  } finally {
+    file.close();
+  }
+}
 
 /** Writes a new file from its start to its end in large pieces, for files that do not fit into memory. */
 export class FileWriter {
@@ -19,6 +38,7 @@ export class FileWriter {
     return this.#written + this.#buffered;
   }
 
+  /** Adds bytes of any number, or text as UTF-8, at the end. */
   append(chunk: Uint8Array | string): void {
     const bytes = typeof chunk === 'string' ? Buffer.from(chunk) : chunk;
     if (this.#buffered + bytes.length > BUFFER_BYTES) this.#flush();
@@ -56,7 +76,8 @@ export class FileWriter {
 
   #write(bytes: Uint8Array, position: number): void {
     for (let done = 0; done < bytes.length; ) {
-      done += writeSync(this.#file, bytes, done, bytes.length - done, position + done);
+      const length = Math.min(bytes.length - done, MAX_TRANSFER_BYTES);
+      done += writeSync(this.#file, bytes, done, length, position + done);
     }
   }
 }

@@ -1,6 +1,6 @@
 import { closeSync, openSync, readSync } from 'node:fs';
 import { messageOf, UserError } from '../errors.js';
-import { shown } from './json.js';
+import { isRecord, shown } from './json.js';
 
 /** One line of a JSON Lines file. `where` names file and line, for error messages. */
 export interface JsonLine {
@@ -19,23 +19,33 @@ const MAX_LINE_BYTES = 64 << 20;
  * UTF-8 or not a JSON object
  */
 export function* readJsonLines(path: string): Generator<JsonLine> {
-  const decoder = new TextDecoder('utf-8', { fatal: true });
   let number = 0;
   for (const bytes of readLines(path)) {
     number++;
     const where = `${path}, line ${number}`;
-    let value: unknown;
-    try {
-      value = JSON.parse(decoder.decode(bytes));
-    } catch (error) {
-      const found = bytes.length === 0 ? 'the line is empty' : messageOf(error);
-      throw new UserError(`${where}: expected one JSON object (${found})`);
-    }
-    if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-      throw new UserError(`${where}: expected one JSON object, found ${shown(value)}`);
-    }
-    yield { value: value as Record<string, unknown>, where };
+    yield { value: parseObjectLine(bytes, where), where };
   }
+}
+
+const decoder = new TextDecoder('utf-8', { fatal: true });
+
+/**
+ * The object that a line of JSON Lines is.
+ *
+ * @param bytes the line without its end
+ * @param where file and line, for error messages
+ * @throws UserError where the line is empty, not UTF-8 or not a JSON object
+ */
+export function parseObjectLine(bytes: Uint8Array, where: string): Record<string, unknown> {
+  let value: unknown;
+  try {
+    value = JSON.parse(decoder.decode(bytes));
+  } catch (error) {
+    const found = bytes.length === 0 ? 'the line is empty' : messageOf(error);
+    throw new UserError(`${where}: expected one JSON object (${found})`);
+  }
+  if (isRecord(value)) return value;
+  throw new UserError(`${where}: expected one JSON object, found ${shown(value)}`);
 }
 
 /** The file's lines without their line feeds; a last line without one counts. */

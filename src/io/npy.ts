@@ -1,7 +1,7 @@
 import { endianness } from 'node:os';
 import { UserError } from '../errors.js';
 import { writeFileAtomic } from './atomic.js';
-import { bytesOf, MAX_TRANSFER_BYTES, RangedFile } from './readFile.js';
+import { bytesOf, RangedFile } from './readFile.js';
 
 const MAGIC = Buffer.from('\x93NUMPY', 'latin1');
 /** Headers of two dimensions take 118 bytes. */
@@ -62,12 +62,9 @@ export function writeNpy(path: string, data: Float32Array, [rows, columns]: read
   MAGIC.copy(start);
   start[6] = 1;
   start.writeUInt16LE(length, 8);
-  const bytes = bytesOf(data);
   writeFileAtomic(path, (append) => {
     append(start);
     append(`${description.padEnd(length - 1)}\n`);
-    for (let done = 0; done < bytes.length; done += MAX_TRANSFER_BYTES) {
-      append(bytes.subarray(done, done + MAX_TRANSFER_BYTES));
-    }
+    append(bytesOf(data));
   });
 }

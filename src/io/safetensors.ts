@@ -2,7 +2,7 @@ import { messageOf, UserError } from '../errors.js';
 import { isCount, isShape, sizeOf } from '../shape.js';
 import { writeFileAtomic } from './atomic.js';
 import { isRecord, parseJson } from './json.js';
-import { MAX_TRANSFER_BYTES, RangedFile } from './readFile.js';
+import { RangedFile } from './readFile.js';
 import {
   byteLengthOf,
   type Dtype,
@@ -113,9 +113,7 @@ export function writeSafetensors(
           `${path}: tensor "${name}" has ${values} values, its shape [${tensor.shape}] says otherwise`,
         );
       }
-      for (let start = 0; start < bytes.length; start += MAX_TRANSFER_BYTES) {
-        append(bytes.subarray(start, start + MAX_TRANSFER_BYTES));
-      }
+      append(bytes);
     }
   });
 }

@@ -1,24 +1,30 @@
-import { createReadStream } from 'node:fs';
+import { pipeline } from 'node:stream';
+import { pipeline as pipelineToEnd } from 'node:stream/promises';
 import { createDeflateRaw, createInflateRaw } from 'node:zlib';
 import { UserError } from '../errors.js';
 import { writeChunksAtomic } from './atomic.js';
-import { crc32 } from './crc32.js';
+import { crc32 } from './crc.js';
 import { RangedFile } from './readFile.js';
+import {
+  DEFLATED,
+  DESCRIPTOR_SIGNATURE,
+  EARLIEST_DATE,
+  END_LENGTH,
+  END_SIGNATURE,
+  ENTRY_SIGNATURE,
+  HAS_DESCRIPTOR,
+  LOCAL_SIGNATURE,
+  MAX_COMMENT,
+  STORED,
+  UTF8_NAMES,
+} from './zipFormat.js';
 
-const LOCAL_SIGNATURE = 0x04034b50;
-const DESCRIPTOR_SIGNATURE = 0x08074b50;
-const ENTRY_SIGNATURE = 0x02014b50;
-const END_SIGNATURE = 0x06054b50;
-const END_LENGTH = 22;
 /** Deflate came with version 2.0 of the format. */
 const VERSION = 20;
-/** Sizes and checksum follow the data; the name is UTF-8. */
-const FLAGS = 0x0808;
-const DEFLATED = 8;
-/** 1 January 1980, the format's earliest: the same content gives the same bytes. */
-const DATE = 0x0021;
 /** Beyond this a zip file needs the zip64 form, which isn't written here. */
 const MAX_BYTES = 2 ** 32 - 1;
+/** Read at a time. */
+const CHUNK_BYTES = 1 << 20;
 
 /**
  * Writes a zip file of one compressed member, whose data come in chunks, in little memory.
@@ -45,21 +51,24 @@ async function* zipped(
   let crc = 0;
   let size = 0;
   let packed = 0;
-  const deflate = createDeflateRaw();
-  const feeding = (async () => {
+  async function* counted(): AsyncGenerator<Uint8Array> {
     for await (const chunk of data) {
       crc = crc32(chunk, crc);
       size += chunk.length;
-      if (!deflate.write(chunk)) await new Promise((resolve) => deflate.once('drain', resolve));
+      yield chunk;
     }
-    deflate.end();
-  })();
-  feeding.catch((error) => deflate.destroy(error));
-  for await (const chunk of deflate as AsyncIterable<Buffer>) {
-    packed += chunk.length;
-    yield chunk;
   }
-  await feeding;
+  const deflate = createDeflateRaw();
+  // What goes wrong with `data` comes out of `deflate`, too.
+  const fed = pipelineToEnd(counted(), deflate).catch(() => {});
+  try {
+    for await (const chunk of deflate as AsyncIterable<Buffer>) {
+      packed += chunk.length;
+      yield chunk;
+    }
+  } finally {
+    await fed;
+  }
   if (size > MAX_BYTES)
     throw new UserError(`${path}: ${size} bytes are more than a zip file holds here (4 GiB)`);
 
@@ -96,9 +105,9 @@ function writeCommon(
   size: number,
   nameLength: number,
 ): void {
-  target.writeUInt16LE(FLAGS, at);
+  target.writeUInt16LE(UTF8_NAMES | HAS_DESCRIPTOR, at);
   target.writeUInt16LE(DEFLATED, at + 2);
-  target.writeUInt16LE(DATE, at + 6);
+  target.writeUInt16LE(EARLIEST_DATE, at + 6);
   target.writeUInt32LE(crc, at + 8);
   target.writeUInt32LE(packed, at + 12);
   target.writeUInt32LE(size, at + 16);
@@ -119,7 +128,7 @@ export interface ZipFileMember {
 export function openZipFile(path: string): ZipFileMember {
   const broken = (what: string) => new UserError(`${path} is no readable zip file: ${what}`);
   const file = new RangedFile(path);
-  const tailLength = Math.min(file.size, END_LENGTH + 0xffff);
+  const tailLength = Math.min(file.size, END_LENGTH + MAX_COMMENT);
   const tail = Buffer.from(file.read(file.size - tailLength, tailLength));
   const signature = Buffer.alloc(4);
   signature.writeUInt32LE(END_SIGNATURE);
@@ -134,14 +143,22 @@ export function openZipFile(path: string): ZipFileMember {
   ).toString();
   const [method, crc] = [entry.readUInt16LE(10), entry.readUInt32LE(16)];
   const [packed, size, header] = [entry.readUInt32LE(20), entry.readUInt32LE(24), entry.readUInt32LE(42)];
-  if (method !== 0 && method !== DEFLATED) throw broken(`its member is packed by method ${method}`);
+  if (method !== STORED && method !== DEFLATED) throw broken(`its member is packed by method ${method}`);
   const local = Buffer.from(file.read(header, 30, path));
   if (local.readUInt32LE(0) !== LOCAL_SIGNATURE) throw broken('its member is not where the directory says');
   const start = header + 30 + local.readUInt16LE(26) + local.readUInt16LE(28);
   if (start + packed > file.size) throw broken('its member is cut off');
+  async function* stored(): AsyncGenerator<Uint8Array> {
+    for (let done = 0; done < packed; done += CHUNK_BYTES) {
+      const chunk = new Uint8Array(Math.min(CHUNK_BYTES, packed - done));
+      await file.readInto(start + done, chunk);
+      yield chunk;
+    }
+  }
   async function* unpack(): AsyncGenerator<Uint8Array> {
-    const stored = createReadStream(path, { start, end: Math.max(start, start + packed - 1) });
-    const chunks: AsyncIterable<Buffer> = method === 0 ? stored : stored.pipe(createInflateRaw());
+    // What goes wrong with reading comes out of the last of them.
+    const chunks: AsyncIterable<Uint8Array> =
+      method === STORED ? stored() : pipeline(stored(), createInflateRaw(), () => {});
     let found = 0;
     let foundCrc = 0;
     try {
@@ -156,8 +173,6 @@ export function openZipFile(path: string): ZipFileMember {
         throw broken(`its member is damaged (${error.message})`);
       }
       throw error;
-    } finally {
-      stored.destroy();
     }
     if (found !== size || foundCrc !== crc) throw broken("its member's checksum or size is wrong");
   }

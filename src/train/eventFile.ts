@@ -2,7 +2,7 @@ import { appendFileSync, mkdirSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import protobuf from 'protobufjs/light.js';
-import { crc32c } from '../io/crc32c.js';
+import { crc32c } from '../io/crc.js';
 
 /** The messages of TensorFlow's event.proto and summary.proto that scalars need, with their field numbers. */
 const schema = protobuf.Root.fromJSON({

@@ -1,15 +1,17 @@
 import type { Append } from '../../io/atomic.js';
-import { crc32 } from '../../io/crc32.js';
-import { MAX_TRANSFER_BYTES } from '../../io/readFile.js';
+import { crc32 } from '../../io/crc.js';
 import {
+  EARLIEST_DATE,
   END_SIGNATURE,
+  ENTRY_SIGNATURE,
   LOCAL_SIGNATURE,
-  MEMBER_SIGNATURE,
   UNSET_16,
   UNSET_32,
+  UTF8_NAMES,
   ZIP64_END_SIGNATURE,
+  ZIP64_FIELD,
   ZIP64_LOCATOR_SIGNATURE,
-} from './zip.js';
+} from '../../io/zipFormat.js';
 
 export interface NewMember {
   name: string;
@@ -20,10 +22,6 @@ export interface NewMember {
 const ALIGNMENT = 64;
 /** Zip64 is what makes archives and members above 4 GiB possible; it came with version 4.5 of the format. */
 const VERSION = 45;
-const UTF8_NAMES = 0x0800;
-/** 1 January 1980, the format's earliest: the same members give the same bytes. */
-const DATE = 0x0021;
-const ZIP64_FIELD = 0x0001;
 /** The extra field that PyTorch pads with: "FB". */
 const PADDING_FIELD = 0x4246;
 
@@ -42,9 +40,7 @@ export function writeZip(append: Append, members: Iterable<NewMember>): void {
     const header = localHeader(title, crc, data.length, offset);
     directory.push(directoryEntry(title, crc, data.length, offset));
     append(header);
-    for (let start = 0; start < data.length; start += MAX_TRANSFER_BYTES) {
-      append(data.subarray(start, start + MAX_TRANSFER_BYTES));
-    }
+    append(data);
     offset += header.length + data.length;
   }
   const entries = Buffer.concat(directory);
@@ -71,7 +67,7 @@ function localHeader(title: Buffer, crc: number, size: number, offset: number): 
 
 function directoryEntry(title: Buffer, crc: number, size: number, offset: number): Buffer {
   const entry = Buffer.alloc(46 + title.length + 28);
-  entry.writeUInt32LE(MEMBER_SIGNATURE, 0);
+  entry.writeUInt32LE(ENTRY_SIGNATURE, 0);
   entry.writeUInt16LE(VERSION, 4);
   writeCommon(entry, 6, crc, title.length, 28);
   entry.writeUInt32LE(UNSET_32, 42);
@@ -89,7 +85,7 @@ function directoryEntry(title: Buffer, crc: number, size: number, offset: number
 function writeCommon(target: Buffer, at: number, crc: number, nameLength: number, extraLength: number): void {
   target.writeUInt16LE(VERSION, at);
   target.writeUInt16LE(UTF8_NAMES, at + 2);
-  target.writeUInt16LE(DATE, at + 8);
+  target.writeUInt16LE(EARLIEST_DATE, at + 8);
   target.writeUInt32LE(crc, at + 10);
   target.writeUInt32LE(UNSET_32, at + 14);
   target.writeUInt32LE(UNSET_32, at + 18);

@@ -1,6 +1,20 @@
 import { inflateRawSync } from 'node:zlib';
 import { messageOf, UserError } from '../../errors.js';
 import type { RangedFile } from '../../io/readFile.js';
+import {
+  DEFLATED,
+  END_LENGTH,
+  END_SIGNATURE,
+  ENTRY_SIGNATURE,
+  LOCAL_SIGNATURE,
+  MAX_COMMENT,
+  STORED,
+  UNSET_16,
+  UNSET_32,
+  ZIP64_END_SIGNATURE,
+  ZIP64_FIELD,
+  ZIP64_LOCATOR_SIGNATURE,
+} from '../../io/zipFormat.js';
 
 /** Where the bytes of an archive's member lie in the file. */
 export interface ZipMember {
@@ -11,15 +25,6 @@ export interface ZipMember {
   deflated?: number;
 }
 
-export const END_SIGNATURE = 0x06054b50;
-export const ZIP64_LOCATOR_SIGNATURE = 0x07064b50;
-export const ZIP64_END_SIGNATURE = 0x06064b50;
-export const MEMBER_SIGNATURE = 0x02014b50;
-export const LOCAL_SIGNATURE = 0x04034b50;
-const STORED = 0;
-const DEFLATED = 8;
-const END_LENGTH = 22;
-const MAX_COMMENT = 0xffff;
 const MAX_DIRECTORY = 4 * 2 ** 20;
 /** The largest official model with its optimizer has 3,000. */
 const MAX_MEMBERS = 20_000;
@@ -27,9 +32,6 @@ const MAX_MEMBERS = 20_000;
 const MAX_RATIO = 1032;
 /** All deflated members together may hold this many times the bytes of the file: weights hardly get smaller. */
 const MAX_INFLATION = 16;
-/** All ones stand where the zip64 field has the value. */
-export const UNSET_16 = 0xffff;
-export const UNSET_32 = 0xffffffff;
 
 /** Whether a file begins as a zip archive does. */
 export function isZip(file: RangedFile): boolean {
@@ -58,7 +60,7 @@ export function readZipDirectory(file: RangedFile): Map<string, ZipMember> {
   const members = new Map<string, ZipMember>();
   let inflated = 0;
   for (let at = 0, i = 0; i < directory.count; i++) {
-    if (at + 46 > bytes.length || bytes.readUInt32LE(at) !== MEMBER_SIGNATURE)
+    if (at + 46 > bytes.length || bytes.readUInt32LE(at) !== ENTRY_SIGNATURE)
       throw broken('its directory is damaged');
     const nameLength = bytes.readUInt16LE(at + 28);
     const extraLength = bytes.readUInt16LE(at + 30);
@@ -143,7 +145,7 @@ function findDirectory(read: Read, fileSize: number, broken: (what: string) => U
 function wideFields(fields: number[], extra: Buffer): number[] {
   if (!fields.includes(UNSET_32)) return fields;
   for (let at = 0; at + 4 <= extra.length; at += 4 + extra.readUInt16LE(at + 2)) {
-    if (extra.readUInt16LE(at) !== 1) continue;
+    if (extra.readUInt16LE(at) !== ZIP64_FIELD) continue;
     let next = at + 4;
     return fields.map((field) => {
       if (field !== UNSET_32 || next + 8 > extra.length) return field;

@@ -1,4 +1,4 @@
-import { FileWriter } from '../fileWriter.js';
+import { type FileWriter, writeNewFile } from '../fileWriter.js';
 import {
   database,
   MAGIC,
@@ -42,8 +42,7 @@ export async function writeLmdb(
   path: string,
   entries: Iterable<NewEntry> | AsyncIterable<NewEntry>,
 ): Promise<void> {
-  const file = new FileWriter(path);
-  try {
+  await writeNewFile(path, async (file) => {
     const tree = new TreeWriter(file);
     let last: Uint8Array | undefined;
     for await (const { key, value } of entries) {
@@ -57,9 +56,7 @@ export async function writeLmdb(
       last = key;
     }
     tree.finish();
-  } finally {
-    file.close();
-  }
+  });
 }
 
 class TreeWriter {
@@ -93,7 +90,6 @@ class TreeWriter {
       const bytes = this.#metaPage(transaction, transaction === 1n ? root : NO_PAGE, fileBytes);
       this.file.overwrite(bytes, Number(transaction) * PAGE_BYTES);
     }
-    this.file.finish();
   }
 
   /** The number of the page that comes next, as a node holds it. */
