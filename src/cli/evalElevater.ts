@@ -15,7 +15,7 @@ import { publishedModels } from '../eval/classification/published.js';
 import { writeSubmission } from '../eval/classification/submission.js';
 import { type SummaryRow, summaryRow, summaryTable } from '../eval/classification/summary.js';
 import { validatePredictions } from '../eval/classification/validate.js';
-import { type PairedTest, pairedTest } from '../eval/statistics.js';
+import { type PairedTest, pairedTests } from '../eval/statistics.js';
 import { createReporter, progress, type Reporter } from '../io/terminal.js';
 import { type DatasetReport, reportOf, writeClassificationReport } from '../report/classificationReport.js';
 import { required, withEvaluator } from './classificationModel.js';
@@ -137,5 +137,6 @@ async function compare(
   other: string | undefined,
 ): Promise<PairedTest | undefined> {
   if (other === undefined) return undefined;
-  return pairedTest(correctness(predictions), correctness(await readPredictions(other, dataset)));
+  const theirs = correctness(await readPredictions(other, dataset));
+  return pairedTests({ top1: correctness(predictions) }, { top1: theirs }).top1;
 }

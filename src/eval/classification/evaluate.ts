@@ -7,7 +7,7 @@ import { readJson } from '../../io/json.js';
 import type { Reporter } from '../../io/terminal.js';
 import { isBuffer, isVisionParameter, parameterSpecs } from '../../model/parameters.js';
 import { sizeOf } from '../../shape.js';
-import { bootstrapInterval, meanInterval } from '../statistics.js';
+import { bootstrapIntervals, meanOf } from '../statistics.js';
 import { classProbabilities, digest, embedClasses, type TextEncoder } from './classifier.js';
 import type { ClassificationDataset } from './dataset.js';
 import { encodePictures, type ImageEncoding } from './imageFeatures.js';
@@ -95,13 +95,13 @@ export function scoreOf(predictions: Predictions, metric: MetricName, fingerprin
   const measure = prepareMetric(metric, predictions);
   const correct = correctness(predictions);
   const top1 = prepareMetric('accuracy', predictions);
-  const top1Interval = meanInterval(correct);
+  const intervals = bootstrapIntervals(correct.length, { value: measure, top1: meanOf(correct) });
   return {
     metric,
     value: measure(),
     top1: top1(),
-    valueInterval: metric === 'accuracy' ? top1Interval : bootstrapInterval(correct.length, measure),
-    top1Interval,
+    valueInterval: intervals.value,
+    top1Interval: intervals.top1,
     images: correct.length,
     classes: predictions.classCount,
     fingerprint,
