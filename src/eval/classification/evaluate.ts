@@ -5,12 +5,14 @@ import { UserError } from '../../errors.js';
 import { writeText } from '../../io/atomic.js';
 import { readJson } from '../../io/json.js';
 import type { Reporter } from '../../io/terminal.js';
+import { digest } from '../../model/fingerprint.js';
 import { isBuffer, isVisionParameter, parameterSpecs } from '../../model/parameters.js';
 import { sizeOf } from '../../shape.js';
+import type { ImageEncoding } from '../encodeRows.js';
 import { bootstrapIntervals, meanOf } from '../statistics.js';
-import { classProbabilities, digest, embedClasses, type TextEncoder } from './classifier.js';
+import { classProbabilities, embedClasses, type TextEncoder } from './classifier.js';
 import type { ClassificationDataset } from './dataset.js';
-import { encodePictures, type ImageEncoding } from './imageFeatures.js';
+import { encodePictures } from './imageFeatures.js';
 import { correctness, type MetricName, metricNames, type Predictions, prepareMetric } from './metrics.js';
 import { readProbabilities, writePredictionFile } from './predictions.js';
 

@@ -1,5 +1,5 @@
 import { readFileSync, statSync } from 'node:fs';
-import { parse, relative, resolve } from 'node:path';
+import { dirname } from 'node:path';
 import {
   type DatasetSource,
   findSource,
@@ -7,8 +7,8 @@ import {
   type ImageSource,
   openDataset,
 } from '../../data/dataset.js';
+import { filesAnywhere } from '../../data/fileImages.js';
 import { picturesIn } from '../../data/folderDataset.js';
-import { KeyTableBuilder } from '../../data/keyTable.js';
 import { UserError } from '../../errors.js';
 
 /** Pictures and what they are called. */
@@ -40,7 +40,7 @@ export async function openPictures(
   if (!isDataset && kind?.isDirectory())
     return filePictures(location, location, [...picturesIn(location, '', 0)]);
   if (!isDataset && kind?.isFile() && location.endsWith('.txt')) {
-    return filePictures(location, parse(resolve(location)).dir, listedIn(location, kind.size));
+    return filePictures(location, dirname(location), listedIn(location, kind.size));
   }
   const dataset = await openDataset(location, options);
   return {
@@ -62,13 +62,9 @@ function filePictures(location: string, folder: string, ids: readonly string[]):
   if (ids.length === 0) throw new UserError(`${location} names no picture`);
   const repeated = ids.length === new Set(ids).size ? undefined : ids.find((id, i) => ids.indexOf(id) !== i);
   if (repeated !== undefined) throw new UserError(`${location}: ${repeated} occurs twice`);
-  // The user names these files, also by links and paths that lead out of the folder.
-  const { root } = parse(resolve(folder));
-  const names = new KeyTableBuilder();
-  for (const id of ids) names.add(relative(root, resolve(folder, id)));
   return {
     count: ids.length,
-    imageSource: { kind: 'files', root, names: names.build() },
+    imageSource: filesAnywhere(folder, ids),
     imageId: (row) => ids[row],
     close: () => {},
   };
