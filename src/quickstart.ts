@@ -1,12 +1,11 @@
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { resolveSettings } from './config/options.js';
 import { pretrainSchema } from './config/pretrain.js';
 import { type Dataset, openDataset } from './data/dataset.js';
-import { buildEmojiDataset } from './data/emoji.js';
+import { ensureEmojiDataset } from './data/emoji.js';
 import { evaluateSplit, type SplitEvaluation } from './eval/split.js';
 import { packageRoot } from './io/packageRoot.js';
-import { progress, type Reporter } from './io/terminal.js';
+import type { Reporter } from './io/terminal.js';
 import { loadModel } from './model/load.js';
 import type { Model } from './model/model.js';
 import { isVisionParameter } from './model/parameters.js';
@@ -37,7 +36,7 @@ export async function quickstart(
   const data = join(output, 'data');
   const run = new RunDirectory(join(output, 'run'));
   const config = resolveSettings(pretrainSchema, configFile, { data, output: run.path });
-  if (!existsSync(join(data, 'emoji.json'))) await buildData(data, reporter);
+  await ensureEmojiDataset(data, reporter);
 
   const directory = await pretrain(config, { stages: [1, 2], reporter, shouldStop });
   if (directory === undefined) return undefined;
@@ -79,11 +78,6 @@ export async function quickstart(
 
 /** The recipe of the quickstart. */
 export const quickstartConfig = join(packageRoot, 'configs', 'pretrain', 'emoji.yaml');
-
-async function buildData(directory: string, reporter: Reporter): Promise<void> {
-  await buildEmojiDataset(directory, { onProgress: progress(reporter, 'Emoji-CN pictures') });
-  reporter.end();
-}
 
 /** Captions drawn at random with the pictures that the model ranks first for them. */
 async function sampleQueries(
