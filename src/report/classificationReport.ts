@@ -11,8 +11,8 @@ import {
 import type { DatasetEvaluation, DatasetScore } from '../eval/classification/evaluate.js';
 import {
   comparisonColumns,
-  intervalText,
   meanValue,
+  percentInterval,
   type SummaryRow,
   summaryCells,
   summaryColumns,
@@ -114,7 +114,7 @@ function tiles(rows: readonly SummaryRow[]): Html {
   const images = rows.reduce((sum, { score }) => sum + score.images, 0);
   const mean = rows.length === 1 ? rows[0].score.metric : 'mean of the metrics';
   return html`<dl class="tiles"><div><dt>${mean}</dt><dd>${percent(meanValue(rows))} %</dd>
-<small>${rows.length === 1 ? intervalText(rows[0].score.valueInterval) : `${rows.length} datasets`}</small></div>
+<small>${rows.length === 1 ? percentInterval(rows[0].score.valueInterval) : `${rows.length} datasets`}</small></div>
 <div><dt>pictures</dt><dd>${grouped(images)}</dd></div></dl>`;
 }
 
