@@ -19,9 +19,7 @@ import { required, withEvaluator } from './classificationModel.js';
 const SHOWN_PAIRS = 10;
 
 export function classifyCommand(): Command {
-  const command = new Command('classify').description(
-    "zero-shot classification of one's own pictures: a folder for each class, or a labels file",
-  );
+  const command = new Command('classify');
   return addSettings(command, classifySchema).action(async (flags: Record<string, unknown>) => {
     const config = resolveSettings(classifySchema, undefined, flags);
     const reporter = createReporter();

@@ -26,9 +26,7 @@ const EMOJI = 'emoji-cn';
 const EMOJI_SIZE = 64;
 
 export function evalElevaterCommand(): Command {
-  const command = new Command('eval-elevater').description(
-    'zero-shot classification of the ELEVATER datasets, ImageNet-1K, Emoji-CN, and others in their form',
-  );
+  const command = new Command('eval-elevater');
   return addSettings(command, evalElevaterSchema).action(async (flags: Record<string, unknown>) => {
     const config = resolveSettings(evalElevaterSchema, undefined, flags);
     const reporter = createReporter();

@@ -29,9 +29,10 @@ import {
 import { planSplits, type SplitPlan } from './retrievalPlan.js';
 
 export function evalRetrievalCommand(): Command {
-  const command = new Command('eval-retrieval')
-    .description('text→image and image→text recall over the full pool, from models or from feature files')
-    .option('-c, --config <file>', 'YAML file with the settings below; flags override it');
+  const command = new Command('eval-retrieval').option(
+    '-c, --config <file>',
+    'YAML file with the settings below; flags override it',
+  );
   addSettings(command, evalRetrievalSchema).action(async (flags: Record<string, unknown>) => {
     const config = resolveSettings(evalRetrievalSchema, flags.config as string | undefined, flags);
     const reporter = createReporter();

@@ -15,9 +15,10 @@ import { loadModel } from '../model/load.js';
 import { loadTokenizer } from '../text/tokenizer.js';
 
 export function extractFeaturesCommand(): Command {
-  const command = new Command('extract-features')
-    .description('write normalised features of pictures and texts, as the reference does')
-    .option('--merge <folders...>', 'join the features of all shards into --out, in place of extracting');
+  const command = new Command('extract-features').option(
+    '--merge <folders...>',
+    'join the features of all shards into --out, in place of extracting',
+  );
   return addSettings(command, extractFeaturesSchema).action(async (flags: Record<string, unknown>) => {
     const config = resolveSettings(extractFeaturesSchema, undefined, flags);
     const reporter = createReporter();

@@ -10,11 +10,10 @@ import { required } from './classificationModel.js';
 import { openEmbedder } from './embedder.js';
 
 export function indexCommand(): Command {
-  const command = new Command('index')
-    .description(
-      'embed the pictures of a folder (or dataset) for search and serve; goes on where it was stopped',
-    )
-    .argument('<dir>', 'folder of pictures, with its folders; with --split a dataset');
+  const command = new Command('index').argument(
+    '<dir>',
+    'folder of pictures, with its folders; with --split a dataset',
+  );
   return addSettings(command, indexSchema).action(async (dir: string, flags: Record<string, unknown>) => {
     const config = resolveSettings(indexSchema, undefined, flags);
     const reporter = createReporter();
