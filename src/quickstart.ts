@@ -1,13 +1,11 @@
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { resolveSettings } from './config/options.js';
 import { pretrainSchema } from './config/pretrain.js';
 import { type Dataset, openDataset } from './data/dataset.js';
-import { buildEmojiDataset } from './data/emoji.js';
-import { topK } from './eval/ranking.js';
+import { ensureEmojiDataset } from './data/emoji.js';
 import { evaluateSplit, type SplitEvaluation } from './eval/split.js';
 import { packageRoot } from './io/packageRoot.js';
-import { progress, type Reporter } from './io/terminal.js';
+import type { Reporter } from './io/terminal.js';
 import { loadModel } from './model/load.js';
 import type { Model } from './model/model.js';
 import { isVisionParameter } from './model/parameters.js';
@@ -19,9 +17,8 @@ import { loadTokenizer } from './text/tokenizer.js';
 import { pretrain } from './train/pretrain.js';
 import { RunDirectory } from './train/runDirectory.js';
 
-/** Queries that the report shows, and pictures for each. */
+/** Queries that the report shows. */
 const SHOWN_QUERIES = 20;
-const SHOWN_PICTURES = 10;
 
 /**
  * The main job on embedded data: builds Emoji-CN, pretrains a small model in both stages, evaluates it on an art
@@ -39,7 +36,7 @@ export async function quickstart(
   const data = join(output, 'data');
   const run = new RunDirectory(join(output, 'run'));
   const config = resolveSettings(pretrainSchema, configFile, { data, output: run.path });
-  if (!existsSync(join(data, 'emoji.json'))) await buildData(data, reporter);
+  await ensureEmojiDataset(data, reporter);
 
   const directory = await pretrain(config, { stages: [1, 2], reporter, shouldStop });
   if (directory === undefined) return undefined;
@@ -70,7 +67,7 @@ export async function quickstart(
         { direction: 'text → image', scores: evaluation.textToImage.scores },
         { direction: 'image → text', scores: evaluation.imageToText.scores },
       ],
-      queries: await sampleQueries(evaluation, dataset, model.config.embed_dim),
+      queries: await sampleQueries(evaluation, dataset),
     });
     return { report, evaluation };
   } finally {
@@ -82,32 +79,19 @@ export async function quickstart(
 /** The recipe of the quickstart. */
 export const quickstartConfig = join(packageRoot, 'configs', 'pretrain', 'emoji.yaml');
 
-async function buildData(directory: string, reporter: Reporter): Promise<void> {
-  await buildEmojiDataset(directory, { onProgress: progress(reporter, 'Emoji-CN pictures') });
-  reporter.end();
-}
-
 /** Captions drawn at random with the pictures that the model ranks first for them. */
 async function sampleQueries(
-  { texts, textFeatures, imageIds, imageFeatures, textToImage }: SplitEvaluation,
+  { texts, imageIds, textToImage }: SplitEvaluation,
   dataset: Dataset,
-  dimension: number,
 ): Promise<PretrainReport['queries']> {
   const shuffled = new Random(0, 'report queries').shuffle(Int32Array.from(texts.keys()));
   const rowOf = new Map(imageIds.map((id, row) => [id, row]));
   const rows = shuffled.subarray(0, SHOWN_QUERIES);
-  const features = new Float32Array(rows.length * dimension);
-  const featureOf = (query: number) => textFeatures.subarray(query * dimension, (query + 1) * dimension);
-  rows.forEach((query, i) => {
-    features.set(featureOf(query), i * dimension);
-  });
-  const { indices, k } = await topK(features, imageFeatures, dimension, SHOWN_PICTURES);
-  const shown = Array.from(rows, async (query, i) => {
-    const trueRows = texts[query].imageIds.map((id) => rowOf.get(id)!);
-    const results = Array.from(indices.subarray(i * k, (i + 1) * k), async (row) => ({
-      id: String(imageIds[row]),
-      image: (await dataset.image(row)).bytes,
-      correct: trueRows.includes(row),
+  const shown = Array.from(rows, async (query) => {
+    const results = textToImage.predictions[query].candidateIds.map(async (id) => ({
+      id: String(id),
+      image: (await dataset.image(rowOf.get(id)!)).bytes,
+      correct: texts[query].imageIds.includes(id),
     }));
     return {
       text: texts[query].text,

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import {
   cpSync,
   existsSync,
@@ -12,6 +13,9 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { promisify } from 'node:util';
+import { Help } from 'commander';
+import { commands } from '../src/cli/commands.js';
 import { packageRoot } from '../src/io/packageRoot.js';
 import { writeSafetensors } from '../src/io/safetensors.js';
 import { loadModelConfig } from '../src/model/config.js';
@@ -59,6 +63,27 @@ async function assertComplaint(result: ReturnType<typeof runCli>, ...patterns: R
   assert.doesNotMatch(stderr, /\n\s+at /, 'a stack trace without --debug');
   assert.doesNotMatch(stderr, /unexpected/);
 }
+
+test('the list of commands shows each as its own help does', async () => {
+  const { stdout } = await runCli(['--help']);
+  for (const { name, usage, description, make } of commands) {
+    const term = new Help().subcommandTerm(await make());
+    assert.equal(term, `${name} ${usage}`.trimEnd());
+    const line = stdout.split('\n').find((shown) => shown.startsWith(`  ${term} `));
+    assert.ok(line?.endsWith(` ${description}`), `${term}: ${line}`);
+  }
+});
+
+test('the list of commands is told without loading what they run', async () => {
+  const tell = "process.on('exit', () => console.error(process.report.getReport().sharedObjects.join()))";
+  const main = join(packageRoot, 'bin', 'cn-clip.js');
+  const { stderr } = await promisify(execFile)(process.execPath, [
+    ...['--import', `data:text/javascript,${encodeURIComponent(tell)}`],
+    ...[main, '--help'],
+  ]);
+  assert.match(stderr, /libc/);
+  assert.doesNotMatch(stderr, /onnxruntime|sharp/);
+});
 
 test('a missing setting is named with the file, and with the line of what should hold it', async () => {
   const { config, result } = pretrain(settings({ stage2: '{ epochs: 1, batchSize: 32 }' }));

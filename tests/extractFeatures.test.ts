@@ -1,8 +1,18 @@
 import assert from 'node:assert/strict';
-import { cpSync, existsSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { before, test } from 'node:test';
 import { FeatureFile } from '../src/eval/features/featureFile.js';
+import { openPictures } from '../src/eval/features/pictures.js';
 import { readFeatures } from '../src/eval/files.js';
 import { normalize } from '../src/eval/ranking.js';
 import { writeCheckpoint } from '../src/index.js';
@@ -112,6 +122,17 @@ test('a run that was stopped goes on from its whole batches, and ends with the s
   const other = await run('stopped', '--images', pictures);
   assert.equal(other.code, 1);
   assert.match(other.stderr, /holds features of other images/);
+});
+
+test('every picture of a folder is taken once, also where a link leads back to the folder', async () => {
+  const round = join(folder, 'round');
+  mkdirSync(join(round, 'a', 'deep'), { recursive: true });
+  for (const name of ['a/deep/x.jpg', 'b.png', 'a/y.WEBP', 'a/notes.txt'])
+    writeFileSync(join(round, name), '');
+  symlinkSync(round, join(round, 'a', 'back'));
+  const pictures = await openPictures(round, { split: 'test', warn: () => {} });
+  const ids = Array.from({ length: pictures.count }, (_, row) => pictures.imageId(row));
+  assert.deepEqual(ids, ['a/deep/x.jpg', 'a/y.WEBP', 'b.png']);
 });
 
 test('a file of other features is begun anew', () => {

@@ -8,9 +8,10 @@ import { createReporter } from '../io/terminal.js';
 import { installedVersion, version } from '../io/version.js';
 
 export function benchmarkCommand(): Command {
-  const command = new Command('benchmark')
-    .description('latency and throughput of each tower over batch sizes, precisions and providers')
-    .option('-c, --settings <file>', 'YAML file with the settings below; flags override it');
+  const command = new Command('benchmark').option(
+    '-c, --settings <file>',
+    'YAML file with the settings below; flags override it',
+  );
   return addSettings(command, benchmarkSchema).action(async (flags: Record<string, unknown>) => {
     const config = resolveSettings(benchmarkSchema, flags.settings as string | undefined, flags);
     const reporter = createReporter();

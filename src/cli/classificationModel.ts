@@ -2,11 +2,11 @@ import { basename } from 'node:path';
 import { vocabularyOf } from '../checkpoint/open.js';
 import type { ClassifyConfig } from '../config/evalClassification.js';
 import { UserError } from '../errors.js';
-import { fingerprintOf } from '../eval/classification/classifier.js';
 import type { Evaluator } from '../eval/classification/evaluate.js';
 import { recognizeModel } from '../eval/classification/published.js';
 import type { Reporter } from '../io/terminal.js';
 import { requireFit } from '../model/config.js';
+import { fingerprintOf } from '../model/fingerprint.js';
 import { loadModel } from '../model/load.js';
 import { loadTokenizer } from '../text/tokenizer.js';
 

@@ -8,7 +8,7 @@ import { openOwnPictures, readClassNames } from '../eval/classification/dataset.
 import { type DatasetEvaluation, evaluateDataset } from '../eval/classification/evaluate.js';
 import { topClasses } from '../eval/classification/metrics.js';
 import { loadPrompts } from '../eval/classification/prompts.js';
-import { intervalText, summaryRow } from '../eval/classification/summary.js';
+import { percentInterval, summaryRow } from '../eval/classification/summary.js';
 import { writeFileAtomic, writeText } from '../io/atomic.js';
 import { createReporter } from '../io/terminal.js';
 import { reportOf, writeClassificationReport } from '../report/classificationReport.js';
@@ -19,9 +19,7 @@ import { required, withEvaluator } from './classificationModel.js';
 const SHOWN_PAIRS = 10;
 
 export function classifyCommand(): Command {
-  const command = new Command('classify').description(
-    "zero-shot classification of one's own pictures: a folder for each class, or a labels file",
-  );
+  const command = new Command('classify');
   return addSettings(command, classifySchema).action(async (flags: Record<string, unknown>) => {
     const config = resolveSettings(classifySchema, undefined, flags);
     const reporter = createReporter();
@@ -85,7 +83,7 @@ function resultLines({ dataset, score, predictions }: DatasetEvaluation): string
       `${String(count).padStart(6)}  ${classNames[actual]} taken for ${classNames[predicted]}`,
   );
   return [
-    `accuracy ${percent(score.top1).trim()} % (${intervalText(score.top1Interval)}) of ${score.images} pictures`,
+    `accuracy ${percent(score.top1).trim()} % (${percentInterval(score.top1Interval)}) of ${score.images} pictures`,
     ...lines,
     ...(pairs.length === 0 ? [] : ['most confused:', ...pairs]),
   ];

@@ -5,7 +5,6 @@ import { addSettings, resolveSettings } from '../config/options.js';
 
 export function convertCommand(): Command {
   const command = new Command('convert')
-    .description('write a checkpoint in another form, with the same bits')
     .argument(
       '<in>',
       'checkpoint directory, Hugging Face folder, .pt, .bin or .safetensors file, or official name',

@@ -33,7 +33,7 @@ const vocabularySchema = z.strictObject({
 });
 
 export function dataCommand(): Command {
-  const command = new Command('data').description('build, convert and check data sets, build vocabularies');
+  const command = new Command('data');
   const emoji = new Command('emoji').description('build Emoji-CN: pictures of emoji with Chinese captions');
   addSettings(emoji, emojiSchema).action(async (flags: Record<string, unknown>) => {
     const { out, size, testStyle, alone } = resolveSettings(emojiSchema, undefined, flags);

@@ -3,6 +3,7 @@ import { dataConvertSchema } from '../config/dataConvert.js';
 import { addSettings, resolveSettings } from '../config/options.js';
 import { convertDataset } from '../data/convert.js';
 import { createReporter } from '../io/terminal.js';
+import { namesOf } from './names.js';
 
 export function dataConvertCommand(): Command {
   const command = new Command('convert')
@@ -13,7 +14,12 @@ export function dataConvertCommand(): Command {
     async (from: string, out: string, flags: Record<string, unknown>) => {
       const { to, split, source } = resolveSettings(dataConvertSchema, undefined, flags);
       const reporter = createReporter();
-      const lines = await convertDataset(from, out, { to, splits: split.split(','), source, reporter });
+      const lines = await convertDataset(from, out, {
+        to,
+        splits: namesOf(split, '--split'),
+        source,
+        reporter,
+      });
       for (const line of lines) reporter.line(line);
     },
   );

@@ -4,9 +4,7 @@ import { addSettings, resolveSettings } from '../config/options.js';
 import { type Diagnosis, diagnose, type Finding } from '../engine/diagnosis.js';
 
 export function doctorCommand(): Command {
-  const command = new Command('doctor').description(
-    'list engines, providers and libraries that are here or missing, and what adds each',
-  );
+  const command = new Command('doctor');
   return addSettings(command, doctorSchema).action(async (flags: Record<string, unknown>) => {
     const { json } = resolveSettings(doctorSchema, undefined, flags);
     const diagnosis = await diagnose();

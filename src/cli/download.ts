@@ -8,11 +8,10 @@ import { officialModels } from '../hub/models.js';
 import { createReporter } from '../io/terminal.js';
 
 export function downloadCommand(): Command {
-  const command = new Command('download')
-    .description(
-      'fetch an official model with its vocabulary into the Hugging Face cache; without a name: list them',
-    )
-    .argument('[model]', officialModels.map(({ name }) => name).join(', '));
+  const command = new Command('download').argument(
+    '[model]',
+    officialModels.map(({ name }) => name).join(', '),
+  );
   addSettings(command, downloadSchema).action(
     async (name: string | undefined, flags: Record<string, unknown>) => {
       const settings = resolveSettings(downloadSchema, undefined, flags);

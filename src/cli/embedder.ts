@@ -1,7 +1,7 @@
 import { vocabularyOf } from '../checkpoint/open.js';
 import { UserError } from '../errors.js';
-import { fingerprintOf } from '../eval/classification/classifier.js';
 import { requireFit } from '../model/config.js';
+import { fingerprintOf } from '../model/fingerprint.js';
 import { loadModel } from '../model/load.js';
 import { Embedder } from '../search/embedder.js';
 import type { PictureIndex } from '../search/pictureIndex.js';

@@ -15,7 +15,6 @@ const tasks = [
 /** The shorthand that picks eval-retrieval or eval-elevater by the dataset's name; both where both know it. */
 export function evalCommand(): Command {
   return new Command('eval')
-    .description('evaluate a model on a dataset by its name, with eval-retrieval or eval-elevater')
     .argument('<dataset>', tasks.map(({ name, datasets }) => `${name}: ${listOf(datasets)}`).join('; '))
     .option('--data <folder>', 'folder with the datasets', 'data')
     .option('--out <folder>', 'folder for the results (default: runs/eval/DATASET)')

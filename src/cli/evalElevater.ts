@@ -11,23 +11,22 @@ import { type ClassificationDataset, openElevaterDataset } from '../eval/classif
 import { type DatasetEvaluation, evaluateDataset, readPredictions } from '../eval/classification/evaluate.js';
 import { correctness } from '../eval/classification/metrics.js';
 import { loadPrompts } from '../eval/classification/prompts.js';
-import { publishedModels } from '../eval/classification/published.js';
+import { requirePublished } from '../eval/classification/published.js';
 import { writeSubmission } from '../eval/classification/submission.js';
 import { type SummaryRow, summaryRow, summaryTable } from '../eval/classification/summary.js';
 import { validatePredictions } from '../eval/classification/validate.js';
-import { type PairedTest, pairedTest } from '../eval/statistics.js';
+import { type PairedTest, pairedTests } from '../eval/statistics.js';
 import { createReporter, progress, type Reporter } from '../io/terminal.js';
 import { type DatasetReport, reportOf, writeClassificationReport } from '../report/classificationReport.js';
 import { required, withEvaluator } from './classificationModel.js';
+import { namesOf } from './names.js';
 
 /** The dataset that can be built here, and the side of its pictures. */
 const EMOJI = 'emoji-cn';
 const EMOJI_SIZE = 64;
 
 export function evalElevaterCommand(): Command {
-  const command = new Command('eval-elevater').description(
-    'zero-shot classification of the ELEVATER datasets, ImageNet-1K, Emoji-CN, and others in their form',
-  );
+  const command = new Command('eval-elevater');
   return addSettings(command, evalElevaterSchema).action(async (flags: Record<string, unknown>) => {
     const config = resolveSettings(evalElevaterSchema, undefined, flags);
     const reporter = createReporter();
@@ -48,9 +47,7 @@ async function evaluate(config: EvalElevaterConfig, reporter: Reporter): Promise
   const out = required(config.out, 'out');
   const names = datasetNames(config.datasets, data);
   const prompts = loadPrompts(config.templates);
-  if (config.published !== undefined && !publishedModels.includes(config.published)) {
-    throw new UserError(`--published ${config.published}: expected one of ${publishedModels.join(', ')}`);
-  }
+  requirePublished(config.published);
   if (names.includes(EMOJI) && !existsSync(join(data, EMOJI))) await buildEmoji(join(data, EMOJI), reporter);
   const { compare: other } = config;
   const lacking = other === undefined ? [] : names.filter((name) => !existsSync(join(other, `${name}.json`)));
@@ -96,9 +93,7 @@ async function evaluate(config: EvalElevaterConfig, reporter: Reporter): Promise
 
 /** @throws UserError naming what there is, where a dataset isn't there */
 function datasetNames(list: string, data: string): string[] {
-  const named = list === 'all' ? elevaterNames : list.split(',').map((name) => name.trim());
-  const names = [...new Set(named)].filter((name) => name !== '');
-  if (names.length === 0) throw new UserError('--datasets names none');
+  const names = list === 'all' ? [...elevaterNames] : namesOf(list, '--datasets');
   if (!statSync(data, { throwIfNoEntry: false })?.isDirectory() && !names.every((name) => name === EMOJI)) {
     throw new UserError(`${data}: no such folder; expected a folder with one for each dataset`);
   }
@@ -137,5 +132,6 @@ async function compare(
   other: string | undefined,
 ): Promise<PairedTest | undefined> {
   if (other === undefined) return undefined;
-  return pairedTest(correctness(predictions), correctness(await readPredictions(other, dataset)));
+  const theirs = correctness(await readPredictions(other, dataset));
+  return pairedTests({ top1: correctness(predictions) }, { top1: theirs }).top1;
 }

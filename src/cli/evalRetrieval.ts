@@ -4,7 +4,7 @@ import { type EvalRetrievalConfig, evalRetrievalSchema } from '../config/evalRet
 import { addSettings, resolveSettings } from '../config/options.js';
 import { openData } from '../data/mixedDataset.js';
 import { UserError } from '../errors.js';
-import { publishedModels, recognizeModel } from '../eval/classification/published.js';
+import { recognizeModel, requirePublished } from '../eval/classification/published.js';
 import { readFeatures, readTextAnnotation, selectFeatures } from '../eval/files.js';
 import { evaluateRetrieval } from '../eval/retrieval.js';
 import { retrievalBenchmark } from '../eval/retrievalBenchmarks.js';
@@ -18,6 +18,7 @@ import { loadModel } from '../model/load.js';
 import type { Model } from '../model/model.js';
 import { gatherExamples } from '../report/retrievalExamples.js';
 import { loadTokenizer, type Tokenizer } from '../text/tokenizer.js';
+import { namesOf } from './names.js';
 import {
   type Evaluation,
   folderOf,
@@ -25,18 +26,17 @@ import {
   writeSubmission,
   writeTables,
 } from './retrievalOutput.js';
-import { namesOf, planSplits, type SplitPlan } from './retrievalPlan.js';
+import { planSplits, type SplitPlan } from './retrievalPlan.js';
 
 export function evalRetrievalCommand(): Command {
-  const command = new Command('eval-retrieval')
-    .description('text→image and image→text recall over the full pool, from models or from feature files')
-    .option('-c, --config <file>', 'YAML file with the settings below; flags override it');
+  const command = new Command('eval-retrieval').option(
+    '-c, --config <file>',
+    'YAML file with the settings below; flags override it',
+  );
   addSettings(command, evalRetrievalSchema).action(async (flags: Record<string, unknown>) => {
     const config = resolveSettings(evalRetrievalSchema, flags.config as string | undefined, flags);
     const reporter = createReporter();
-    if (config.published !== undefined && !publishedModels.includes(config.published)) {
-      throw new UserError(`--published ${config.published}: expected one of ${publishedModels.join(', ')}`);
-    }
+    requirePublished(config.published);
     const evaluations =
       config.imageFeatures === undefined
         ? await fromModels(config, reporter)

@@ -12,7 +12,7 @@ import type { ModelConfig } from '../model/config.js';
 import { readVocabularyFile } from '../text/vocabularyFile.js';
 
 export function exportCommand(): Command {
-  return new Command('export').description('write a model for other runtimes').addCommand(onnxCommand());
+  return new Command('export').addCommand(onnxCommand());
 }
 
 function onnxCommand(): Command {

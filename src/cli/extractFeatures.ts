@@ -3,7 +3,6 @@ import { vocabularyOf } from '../checkpoint/open.js';
 import { type ExtractFeaturesConfig, extractFeaturesSchema } from '../config/extractFeatures.js';
 import { addSettings, resolveSettings } from '../config/options.js';
 import { UserError } from '../errors.js';
-import { fingerprintOf } from '../eval/classification/classifier.js';
 import { type Extraction, extractImages, extractTexts } from '../eval/features/extract.js';
 import { mergeFeatures } from '../eval/features/merge.js';
 import { openPictures } from '../eval/features/pictures.js';
@@ -11,13 +10,15 @@ import { claimFolder } from '../eval/features/record.js';
 import { readTexts } from '../eval/features/texts.js';
 import { createReporter, type Reporter } from '../io/terminal.js';
 import { requireFit } from '../model/config.js';
+import { fingerprintOf } from '../model/fingerprint.js';
 import { loadModel } from '../model/load.js';
 import { loadTokenizer } from '../text/tokenizer.js';
 
 export function extractFeaturesCommand(): Command {
-  const command = new Command('extract-features')
-    .description('write normalised features of pictures and texts, as the reference does')
-    .option('--merge <folders...>', 'join the features of all shards into --out, in place of extracting');
+  const command = new Command('extract-features').option(
+    '--merge <folders...>',
+    'join the features of all shards into --out, in place of extracting',
+  );
   return addSettings(command, extractFeaturesSchema).action(async (flags: Record<string, unknown>) => {
     const config = resolveSettings(extractFeaturesSchema, undefined, flags);
     const reporter = createReporter();

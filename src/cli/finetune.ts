@@ -7,7 +7,6 @@ import { dryRunHelp } from './pretrain.js';
 
 export function finetuneCommand(): Command {
   const command = new Command('finetune')
-    .description('train a given model on further data, validating it on the way')
     .option('-c, --config <file>', 'YAML file with the settings below; flags override it')
     .option('--dry-run', dryRunHelp);
   addSettings(command, finetuneSchema).action(async (flags: Record<string, unknown>) => {

@@ -3,18 +3,17 @@ import { resolve } from 'node:path';
 import { Command } from 'commander';
 import { addSettings, resolveSettings } from '../config/options.js';
 import { indexSchema } from '../config/search.js';
-import { fingerprintOf } from '../eval/classification/classifier.js';
 import { createReporter, stopOnSignal } from '../io/terminal.js';
+import { fingerprintOf } from '../model/fingerprint.js';
 import { buildIndex } from '../search/buildIndex.js';
 import { required } from './classificationModel.js';
 import { openEmbedder } from './embedder.js';
 
 export function indexCommand(): Command {
-  const command = new Command('index')
-    .description(
-      'embed the pictures of a folder (or dataset) for search and serve; goes on where it was stopped',
-    )
-    .argument('<dir>', 'folder of pictures, with its folders; with --split a dataset');
+  const command = new Command('index').argument(
+    '<dir>',
+    'folder of pictures, with its folders; with --split a dataset',
+  );
   return addSettings(command, indexSchema).action(async (dir: string, flags: Record<string, unknown>) => {
     const config = resolveSettings(indexSchema, undefined, flags);
     const reporter = createReporter();

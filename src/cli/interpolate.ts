@@ -5,7 +5,6 @@ import { addSettings, resolveSettings } from '../config/options.js';
 
 export function interpolateCommand(): Command {
   const command = new Command('interpolate')
-    .description('write checkpoints between two: weights (1 − alpha) · A + alpha · B (WiSE-FT)')
     .argument('<a>', 'checkpoint of any form, such as the model before finetuning')
     .argument('<b>', 'checkpoint of the same architecture, such as the finetuned model');
   addSettings(command, interpolateSchema).action((a: string, b: string, flags: Record<string, unknown>) => {

@@ -1,27 +1,8 @@
-import { Command } from 'commander';
+import { Command, Help } from 'commander';
 import { messageOf, UserError } from '../errors.js';
 import { closeBars } from '../io/terminal.js';
 import { version } from '../io/version.js';
-import { benchmarkCommand } from './benchmark.js';
-import { classifyCommand } from './classify.js';
-import { convertCommand } from './convert.js';
-import { dataCommand } from './data.js';
-import { doctorCommand } from './doctor.js';
-import { downloadCommand } from './download.js';
-import { evalCommand } from './eval.js';
-import { evalElevaterCommand } from './evalElevater.js';
-import { evalRetrievalCommand } from './evalRetrieval.js';
-import { exportCommand } from './export.js';
-import { extractFeaturesCommand } from './extractFeatures.js';
-import { finetuneCommand } from './finetune.js';
-import { indexCommand } from './indexPictures.js';
-import { interpolateCommand } from './interpolate.js';
-import { pretrainCommand } from './pretrain.js';
-import { quickstartCommand } from './quickstart.js';
-import { searchCommand } from './search.js';
-import { serveCommand } from './serve.js';
-import { similarityCommand } from './similarity.js';
-import { trainReportCommand } from './trainReport.js';
+import { commands } from './commands.js';
 
 /** Runs the command line. Bad input prints one message and exits with 1; --debug adds the stack trace. */
 export async function main(argv: readonly string[]): Promise<void> {
@@ -29,31 +10,12 @@ export async function main(argv: readonly string[]): Promise<void> {
     .description('Pretrain and evaluate Chinese CLIP, convert its checkpoints and export them')
     .version(version)
     .option('--debug', 'print stack traces')
-    .configureHelp({ showGlobalOptions: true })
-    .showHelpAfterError('(cn-clip --help lists the commands, cn-clip COMMAND --help the options)')
-    .addCommand(quickstartCommand())
-    .addCommand(pretrainCommand())
-    .addCommand(finetuneCommand())
-    .addCommand(trainReportCommand())
-    .addCommand(evalCommand())
-    .addCommand(evalRetrievalCommand())
-    .addCommand(evalElevaterCommand())
-    .addCommand(classifyCommand())
-    .addCommand(similarityCommand())
-    .addCommand(indexCommand())
-    .addCommand(searchCommand())
-    .addCommand(serveCommand())
-    .addCommand(downloadCommand())
-    .addCommand(convertCommand())
-    .addCommand(interpolateCommand())
-    .addCommand(exportCommand())
-    .addCommand(extractFeaturesCommand())
-    .addCommand(benchmarkCommand())
-    .addCommand(doctorCommand())
-    .addCommand(dataCommand());
+    .configureHelp({ showGlobalOptions: true, subcommandTerm })
+    .showHelpAfterError('(cn-clip --help lists the commands, cn-clip COMMAND --help the options)');
   // A reader that has seen enough (`| head`) ends the command, as it ends other programs.
   process.stdout.on('error', () => process.exit(141));
   try {
+    await addCommands(program, argv.slice(2));
     await program.parseAsync(argv);
   } catch (error) {
     closeBars();
@@ -68,4 +30,21 @@ export async function main(argv: readonly string[]): Promise<void> {
 /** A mistake in what was given, or the system's own refusal (no such folder, no permission, no space). */
 function isForeseen(error: unknown): boolean {
   return error instanceof UserError || (error instanceof Error && 'syscall' in error);
+}
+
+/** Adds all commands. Only the one that is called is made: the list needs no more of the others than their names. */
+async function addCommands(program: Command, args: readonly string[]): Promise<void> {
+  const called = args.find((arg) => commands.some(({ name }) => name === arg));
+  for (const { name, description, make } of commands) {
+    const command = name === called ? await make() : new Command(name);
+    program.addCommand(command.description(description));
+  }
+}
+
+/** What the list of commands says before a description. */
+function subcommandTerm(command: Command): string {
+  const listed = commands.find(({ name }) => name === command.name());
+  return listed === undefined
+    ? new Help().subcommandTerm(command)
+    : `${listed.name} ${listed.usage}`.trimEnd();
 }

@@ -10,7 +10,6 @@ export const dryRunHelp =
 
 export function pretrainCommand(): Command {
   const command = new Command('pretrain')
-    .description('pretrain in two stages: first the text tower against a locked image tower, then both')
     .option('-c, --config <file>', 'YAML file with the settings below; flags override it')
     .addOption(new Option('--stage <number>', 'run one stage alone').choices(['1', '2']))
     .option('--dry-run', dryRunHelp);

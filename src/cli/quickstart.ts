@@ -6,7 +6,6 @@ import { quickstart, quickstartConfig } from '../quickstart.js';
 
 export function quickstartCommand(): Command {
   return new Command('quickstart')
-    .description('build Emoji-CN, pretrain a small model in two stages, evaluate it and write an HTML report')
     .option('-o, --output <folder>', 'folder for data, run and report', 'runs/quickstart')
     .option('-c, --config <file>', 'YAML file of the recipe', quickstartConfig)
     .action(async ({ output, config }: { output: string; config: string }) => {

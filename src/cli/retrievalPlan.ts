@@ -1,13 +1,13 @@
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { DataSetting } from '../config/data.js';
 import type { EvalRetrievalConfig } from '../config/evalRetrieval.js';
 import { findSource } from '../data/dataset.js';
-import { buildEmojiDataset } from '../data/emoji.js';
+import { ensureEmojiDataset } from '../data/emoji.js';
 import { partsOf } from '../data/mixedDataset.js';
 import { UserError } from '../errors.js';
 import { benchmarkFolder, retrievalBenchmark } from '../eval/retrievalBenchmarks.js';
-import { progress, type Reporter } from '../io/terminal.js';
+import type { Reporter } from '../io/terminal.js';
+import { namesOf } from './names.js';
 
 /** A split that is to be evaluated. */
 export interface SplitPlan {
@@ -44,23 +44,9 @@ export async function planSplits(
     const benchmark = retrievalBenchmark(name);
     const wanted = split ?? benchmark.split;
     if (name === EMOJI && findSource(data, wanted) === undefined) {
-      await buildEmoji(join(data, benchmark.folder), reporter);
+      await ensureEmojiDataset(join(data, benchmark.folder), reporter);
     }
     plans.push({ name, data: benchmarkFolder(name, data, wanted), split: wanted });
   }
   return plans;
-}
-
-/** The names of a list with commas between, each once. @throws UserError where there is none */
-export function namesOf(list: string, flag: string): string[] {
-  const names = [...new Set(list.split(',').map((name) => name.trim()))].filter((name) => name !== '');
-  if (names.length === 0) throw new UserError(`${flag} names none`);
-  return names;
-}
-
-async function buildEmoji(folder: string, reporter: Reporter): Promise<void> {
-  // Written last, so that a folder without it was not finished.
-  if (existsSync(join(folder, 'emoji.json'))) return;
-  await buildEmojiDataset(folder, { onProgress: progress(reporter, 'Emoji-CN pictures') });
-  reporter.end();
 }

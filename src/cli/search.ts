@@ -12,7 +12,6 @@ import { openIndexEmbedder } from './embedder.js';
 
 export function searchCommand(): Command {
   const command = new Command('search')
-    .description('find the pictures of an index that fit a text or a picture')
     .argument('<index>', 'folder that cn-clip index made')
     .argument('<query>', 'a text, or a picture file');
   return addSettings(command, searchSchema).action(

@@ -10,9 +10,7 @@ import { SearchService } from '../serve/service.js';
 import { openIndexEmbedder } from './embedder.js';
 
 export function serveCommand(): Command {
-  const command = new Command('serve')
-    .description('search an index in the browser and over HTTP (/openapi.json describes the routes)')
-    .argument('<index>', 'folder that cn-clip index made');
+  const command = new Command('serve').argument('<index>', 'folder that cn-clip index made');
   return addSettings(command, serveSchema).action(async (folder: string, flags: Record<string, unknown>) => {
     const config = resolveSettings(serveSchema, undefined, flags);
     const index = readIndex(folder);

@@ -9,7 +9,6 @@ const ONE_TEXT =
 
 export function similarityCommand(): Command {
   const command = new Command('similarity')
-    .description('cosine of pictures and texts, and the probability of each text among those given')
     .argument('<image>', 'picture file')
     .argument('<texts...>', 'texts to compare')
     .option(

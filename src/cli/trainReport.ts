@@ -2,10 +2,7 @@ import { Command } from 'commander';
 import { writeTrainReport } from '../report/trainReport.js';
 
 export function trainReportCommand(): Command {
-  return new Command('train-report')
-    .description('write the report of a training run, report.html, from what lies in its folder')
-    .argument('<run>', 'folder of the run')
-    .action((run: string) => {
-      process.stdout.write(`${writeTrainReport(run)}\n`);
-    });
+  return new Command('train-report').argument('<run>', 'folder of the run').action((run: string) => {
+    process.stdout.write(`${writeTrainReport(run)}\n`);
+  });
 }

@@ -5,8 +5,10 @@ import { addSettings, resolveSettings } from '../config/options.js';
 import { validateSchema } from '../config/validate.js';
 import { type ProblemKind, problemKinds } from '../data/problems.js';
 import { type DatasetReport, validateDataset } from '../data/validateDataset.js';
+import { alignedLines } from '../eval/tableText.js';
 import { writeText } from '../io/atomic.js';
 import { createReporter } from '../io/terminal.js';
+import { grouped } from '../report/numbers.js';
 import { loadTokenizer } from '../text/tokenizer.js';
 
 type SplitReport = DatasetReport['splits'][number];
@@ -77,14 +79,11 @@ function table({ splits }: DatasetReport): string[] {
     ...splits.map((split) =>
       columns.map(([, value]) => {
         const cell = value(split);
-        return typeof cell === 'number' ? cell.toLocaleString('en') : cell;
+        return typeof cell === 'number' ? grouped(cell) : cell;
       }),
     ),
   ];
-  const widths = columns.map((_, i) => Math.max(...rows.map((row) => row[i].length)));
-  return rows.map((row) =>
-    row.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]) : cell.padStart(widths[i]))).join('  '),
-  );
+  return alignedLines(rows, 1);
 }
 
 function details(report: SplitReport, contextLength: number, shown: number): string[] {
@@ -100,10 +99,10 @@ function details(report: SplitReport, contextLength: number, shown: number): str
     );
   }
   for (const { severity, title, count: total, listed } of problems) {
-    lines.push(`  ${severity}: ${title}: ${total.toLocaleString('en')}`);
+    lines.push(`  ${severity}: ${title}: ${grouped(total)}`);
     const list = listed.slice(0, shown);
     lines.push(...list.map((message) => `    ${message}`));
-    if (total > list.length) lines.push(`    … and ${(total - list.length).toLocaleString('en')} more`);
+    if (total > list.length) lines.push(`    … and ${grouped(total - list.length)} more`);
   }
   return lines;
 }
@@ -124,12 +123,12 @@ function bars(histogram: [number, number][], limits: number[]): string[] {
     return { name, number: sum(inside.map(([, number]) => number)) };
   });
   const most = Math.max(...ranges.map(({ number }) => number), 1);
-  const width = most.toLocaleString('en').length;
+  const width = grouped(most).length;
   return ranges
     .filter(({ number }) => number > 0)
     .map(({ name, number }) => {
       const bar = '█'.repeat(Math.ceil((BAR_WIDTH * number) / most));
-      return `  ${name.padStart(9)}  ${number.toLocaleString('en').padStart(width)}  ${bar}`;
+      return `  ${name.padStart(9)}  ${grouped(number).padStart(width)}  ${bar}`;
     });
 }
 

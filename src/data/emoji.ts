@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { UserError } from '../errors.js';
 import { writeDirectoryAtomic, writeFileAtomic } from '../io/atomic.js';
+import { progress, type Reporter } from '../io/terminal.js';
 import { prepareText } from '../text/tokenizer.js';
 import { buildVocabulary } from '../text/vocabulary.js';
 import {
@@ -60,6 +61,14 @@ export interface CaptionLine {
   text_id: number;
   text: string;
   image_ids: number[];
+}
+
+/** Builds Emoji-CN in a folder, unless it is there. */
+export async function ensureEmojiDataset(folder: string, reporter: Reporter): Promise<void> {
+  // Written last, so that a folder without it was not finished.
+  if (existsSync(join(folder, 'emoji.json'))) return;
+  await buildEmojiDataset(folder, { onProgress: progress(reporter, 'Emoji-CN pictures') });
+  reporter.end();
 }
 
 /**

@@ -6,6 +6,7 @@ import type { Augmentation } from './imageWorker.js';
 import { ImageWorkerPool } from './imageWorkerPool.js';
 import { readAhead } from './readAhead.js';
 import { replacePairs } from './replacePairs.js';
+import { rowBatches } from './rowBatches.js';
 import { datasetOrder, epochLength } from './sampler.js';
 import { numberTexts, type PairKeys, separateDuplicates } from './uniqueCaptions.js';
 
@@ -141,7 +142,7 @@ export class BatchLoader {
    * their pixels are 0. Throws as `batches` does.
    */
   async *images(): AsyncGenerator<ImageBatch> {
-    const requests = imageRequests(this.dataset.imageCount, this.#options.batchSize);
+    const requests = rowBatches(0, this.dataset.imageCount, this.#options.batchSize);
     const read = (rows: Int32Array) => this.#read(rows);
     for await (const { request, loaded, waitSeconds } of readAhead(requests, read, this.#options.readAhead)) {
       this.statistics.waitSeconds += waitSeconds;
@@ -271,11 +272,4 @@ function countRepeated(texts: readonly string[], imageRows: Int32Array): number 
     seenImages.add(imageRows[i]);
   }
   return repeated;
-}
-
-function* imageRequests(imageCount: number, batchSize: number): Generator<Int32Array> {
-  for (let start = 0; start < imageCount; start += batchSize) {
-    const n = Math.min(batchSize, imageCount - start);
-    yield Int32Array.from({ length: n }, (_, i) => start + i);
-  }
 }

@@ -22,6 +22,11 @@ const FIELDS = {
 
 export type IdField = 'image_id' | 'text_id';
 
+/** Where the ids of a NumPy file's rows stand: `NAME.npy` has `NAME.ids.jsonl` beside it. */
+export function idsPath(npy: string): string {
+  return npy.replace(/\.npy$/, '.ids.jsonl');
+}
+
 /**
  * Reads features: from a `.npy` file (see readNpyFeatures), or one `{"image_id" | "text_id": …, "feature": […]}` a
  * line, as the reference's extract_features writes them. Values are rounded to float32; ids stay number or string.
@@ -68,15 +73,15 @@ export function readFeatures(path: string, idField: IdField): Features {
  * is missing or repeats; also for no rows
  */
 function readNpyFeatures(path: string, idField: IdField): Features {
-  const idsPath = path.replace(/\.npy$/, '.ids.jsonl');
+  const idFile = idsPath(path);
   const seen = new Set<Id>();
-  for (const { value, where } of readJsonLines(idsPath)) {
+  for (const { value, where } of readJsonLines(idFile)) {
     const id = requireId(value[idField], idField, where);
     requireNew(seen, id, idField, where);
   }
   const { shape, data } = readNpy(path);
   const [rows, dimension] = shape;
-  if (rows !== seen.size) throw new UserError(`${path} has ${rows} rows, ${idsPath} ${seen.size} ids`);
+  if (rows !== seen.size) throw new UserError(`${path} has ${rows} rows, ${idFile} ${seen.size} ids`);
   if (data.length === 0)
     throw new UserError(`${path}: expected features, found ${rows} × ${dimension} values`);
   const bad = data.findIndex((value) => !Number.isFinite(value));
@@ -177,7 +182,8 @@ function pythonFloat(value: number): string {
   return Number.isInteger(value) ? `${value}.0` : String(value);
 }
 
-function requireId(value: unknown, field: string, where: string): Id {
+/** An id of a line. @throws UserError naming the line where it is none */
+export function requireId(value: unknown, field: string, where: string): Id {
   if (typeof value === 'string' || Number.isSafeInteger(value)) return value as Id;
   if (typeof value === 'number') {
     throw new UserError(
@@ -189,7 +195,8 @@ function requireId(value: unknown, field: string, where: string): Id {
   );
 }
 
-function requireNew(seen: Set<Id>, id: Id, field: string, where: string): void {
+/** Notes an id of a file. @throws UserError naming the line where it occurred before */
+export function requireNew(seen: Set<Id>, id: Id, field: string, where: string): void {
   if (seen.has(id))
     throw new UserError(`${where}: "${field}" ${JSON.stringify(id)} occurred before; ids must be unique`);
   seen.add(id);

@@ -1,7 +1,7 @@
 import type { Direction } from './files.js';
 import { CUTOFFS, type DirectionResult, type Recall, type RetrievalResult } from './retrieval.js';
 import { publishedRecall, type Setup } from './retrievalBenchmarks.js';
-import { type Interval, meanInterval, type PairedTest, pairedTest } from './statistics.js';
+import { bootstrapIntervals, type Interval, meanOf, type PairedTest, pairedTests } from './statistics.js';
 
 export const directions = ['textToImage', 'imageToText'] as const satisfies readonly Direction[];
 
@@ -59,7 +59,7 @@ export function summarize(name: EvaluationName, result: RetrievalResult): Retrie
 export function compareModels(against: string, first: RetrievalResult, second: RetrievalResult): Comparison {
   const of = (direction: Direction) => {
     const [ours, theirs] = [second, first].map((result) => queryValues(result[direction].ranks));
-    return perMeasure((measure) => pairedTest(ours[measure], theirs[measure]));
+    return pairedTests(ours, theirs);
   };
   return { against, textToImage: of('textToImage'), imageToText: of('imageToText') };
 }
@@ -67,13 +67,17 @@ export function compareModels(against: string, first: RetrievalResult, second: R
 function summarizeDirection({ scores, ranks }: DirectionResult): Omit<DirectionSummary, 'published'> {
   const { medianRank, queryCount, poolSize, chance } = scores;
   const values = queryValues(ranks);
+  const intervals = bootstrapIntervals(
+    values.r1.length,
+    perMeasure((measure) => meanOf(values[measure])),
+  );
   return {
     ...recallByMeasure(scores),
     medianRank: Number.isFinite(medianRank) ? medianRank : null,
     queries: queryCount,
     pool: poolSize,
     intervals: perMeasure((measure) => {
-      const { low, high } = meanInterval(values[measure]);
+      const { low, high } = intervals[measure];
       return { low: 100 * low, high: 100 * high };
     }),
     chance: recallByMeasure(chance),

@@ -6,7 +6,7 @@ import {
   measures,
   type RetrievalSummary,
 } from './retrievalSummary.js';
-import { alignedLines, probabilityText, signed } from './tableText.js';
+import { alignedLines, intervalText, probabilityText, signed } from './tableText.js';
 
 export const arrows: Record<Direction, string> = { textToImage: 'text→image', imageToText: 'image→text' };
 
@@ -42,7 +42,7 @@ export function recallRows(summary: RetrievalSummary, direction: Direction): Rec
       ],
       isResult: true,
     },
-    row('95 % interval', (measure) => interval(intervals[measure], 1, (value) => value.toFixed(1))),
+    row('95 % interval', (measure) => intervalText(intervals[measure], (value) => value.toFixed(1))),
     row('by chance', (measure) => shortPercent(chance[measure])),
   ];
   if (published !== undefined) {
@@ -58,7 +58,9 @@ export function recallRows(summary: RetrievalSummary, direction: Direction): Rec
     const tests = comparison[direction];
     rows.push(
       row(`vs. ${comparison.against}`, (measure) => signed(100 * tests[measure].difference, 2)),
-      row('95 % interval', (measure) => interval(tests[measure].interval, 100, (value) => signed(value, 1))),
+      row('95 % interval', (measure) =>
+        intervalText(tests[measure].interval, (value) => signed(100 * value, 1)),
+      ),
       row('p (McNemar)', (measure) =>
         measure === 'meanRecall' ? '–' : probabilityText(tests[measure].pValue),
       ),
@@ -133,14 +135,6 @@ function bodyLines(summaries: readonly RetrievalSummary[], indent = (label: stri
 function differenceFrom(scores: DirectionSummary, measure: Measure): number | undefined {
   const published = scores.published?.[measure];
   return published === undefined ? undefined : scores[measure] - published;
-}
-
-function interval(
-  { low, high }: { low: number; high: number },
-  factor: number,
-  text: (value: number) => string,
-): string {
-  return `${text(factor * low)} … ${text(factor * high)}`;
 }
 
 /** Two decimals, more where a small chance would show as zero. */

@@ -27,62 +27,77 @@ export interface PairedTest {
   pValue: number;
 }
 
+/** A statistic of a resample, told how often each sample was drawn. The array is used again for the next resample. */
+export type Statistic = (counts: Uint32Array) => number;
+
 /**
- * The percentile bootstrap (Efron, 1979): samples are drawn with replacement, as many as there are, and the statistic
- * of each such resample is computed.
+ * The percentile bootstrap (Efron, 1979): samples are drawn with replacement, as many as there are, and statistics of
+ * each such resample are computed. All of them see the same resamples, which are drawn once.
  *
  * @param n number of samples
- * @param statistic of a resample, told how often each of the n samples was drawn; the array is used again
- * @returns the interval that holds the middle `confidence` of the statistics, 95 % by default. Statistics that are
- * NaN (a class that was not drawn) are left out; without any other the interval is NaN.
+ * @returns of each statistic, the interval that holds the middle `confidence` of its values, 95 % by default. Values
+ * that are NaN (a class that was not drawn) are left out; without any other the interval is NaN.
  */
-export function bootstrapInterval(
+export function bootstrapIntervals<Name extends string>(
   n: number,
-  statistic: (counts: Uint32Array) => number,
+  statistics: Readonly<Record<Name, Statistic>>,
   { seed = 0, resamples = 1000, confidence = 0.95 }: BootstrapOptions = {},
-): Interval {
+): Record<Name, Interval> {
   const random = new Random(seed, 'bootstrap');
   const counts = new Uint32Array(n);
-  const statistics: number[] = [];
+  const found = mapValues(statistics, (statistic) => ({ statistic, values: [] as number[] }));
   for (let resample = 0; resample < resamples; resample++) {
     counts.fill(0);
     for (let i = 0; i < n; i++) counts[Math.floor(random.uniform() * n)]++;
-    const value = statistic(counts);
-    if (!Number.isNaN(value)) statistics.push(value);
+    for (const name in found) {
+      const value = found[name].statistic(counts);
+      if (!Number.isNaN(value)) found[name].values.push(value);
+    }
   }
-  const sorted = Float64Array.from(statistics).sort();
-  return { low: quantile(sorted, (1 - confidence) / 2), high: quantile(sorted, (1 + confidence) / 2) };
+  return mapValues(found, ({ values }) => {
+    const sorted = Float64Array.from(values).sort();
+    return { low: quantile(sorted, (1 - confidence) / 2), high: quantile(sorted, (1 + confidence) / 2) };
+  });
 }
 
-/** The bootstrap interval of a mean, such as accuracy or recall, whose values are 0 or 1. */
-export function meanInterval(values: ArrayLike<number>, options?: BootstrapOptions): Interval {
-  return bootstrapInterval(values.length, (counts) => weightedMean(values, counts), options);
+/** The mean of a resample of values, such as accuracy or recall, whose values are 0 or 1. */
+export function meanOf(values: ArrayLike<number>): Statistic {
+  return (counts) => {
+    let sum = 0;
+    for (let i = 0; i < values.length; i++) sum += counts[i] * values[i];
+    return sum / values.length;
+  };
 }
 
 /**
- * Compares two models by what each has right (1) or wrong (0) of the same samples: the paired bootstrap of the
- * difference, and McNemar's exact test of the samples on which they disagree.
+ * Compares two models by what each has right (1) or wrong (0) of the same samples, by one or several measures: the
+ * paired bootstrap of the difference, and McNemar's exact test of the samples on which they disagree.
  *
  * @throws RangeError unless both have values for the same samples
  */
-export function pairedTest(
-  first: ArrayLike<number>,
-  second: ArrayLike<number>,
+export function pairedTests<Name extends string>(
+  first: Readonly<Record<Name, ArrayLike<number>>>,
+  second: Readonly<Record<Name, ArrayLike<number>>>,
   options?: BootstrapOptions,
-): PairedTest {
-  if (first.length !== second.length) {
-    throw new RangeError(`paired values of ${first.length} and ${second.length} samples`);
-  }
-  const differences = Float64Array.from({ length: first.length }, (_, i) => first[i] - second[i]);
-  const onlyFirst = differences.reduce((count, difference) => count + (difference > 0 ? 1 : 0), 0);
-  const onlySecond = differences.reduce((count, difference) => count + (difference < 0 ? 1 : 0), 0);
-  return {
-    difference: differences.reduce((sum, difference) => sum + difference, 0) / differences.length,
-    interval: meanInterval(differences, options),
-    onlyFirst,
-    onlySecond,
-    pValue: mcnemar(onlyFirst, onlySecond),
-  };
+): Record<Name, PairedTest> {
+  const differences = mapValues(first, (values, name) => {
+    const others = second[name];
+    if (values.length === others.length) return Float64Array.from(values, (value, i) => value - others[i]);
+    throw new RangeError(`paired values of ${values.length} and ${others.length} samples`);
+  });
+  const [n] = Object.values<Float64Array>(differences).map(({ length }) => length);
+  const intervals = bootstrapIntervals(n, mapValues(differences, meanOf), options);
+  return mapValues(differences, (values, name) => {
+    const onlyFirst = values.filter((value) => value > 0).length;
+    const onlySecond = values.filter((value) => value < 0).length;
+    return {
+      difference: values.reduce((sum, value) => sum + value, 0) / values.length,
+      interval: intervals[name],
+      onlyFirst,
+      onlySecond,
+      pValue: mcnemar(onlyFirst, onlySecond),
+    };
+  });
 }
 
 /**
@@ -108,8 +123,10 @@ function quantile(sorted: Float64Array, share: number): number {
   return below + (sorted[Math.ceil(place)] - below) * (place - Math.floor(place));
 }
 
-function weightedMean(values: ArrayLike<number>, counts: Uint32Array): number {
-  let sum = 0;
-  for (let i = 0; i < values.length; i++) sum += counts[i] * values[i];
-  return sum / values.length;
+function mapValues<Name extends string, From, To>(
+  record: Readonly<Record<Name, From>>,
+  of: (value: From, name: Name) => To,
+): Record<Name, To> {
+  const names = Object.keys(record) as Name[];
+  return Object.fromEntries(names.map((name) => [name, of(record[name], name)])) as Record<Name, To>;
 }

@@ -11,8 +11,8 @@ import {
 import type { DatasetEvaluation, DatasetScore } from '../eval/classification/evaluate.js';
 import {
   comparisonColumns,
-  intervalText,
   meanValue,
+  percentInterval,
   type SummaryRow,
   summaryCells,
   summaryColumns,
@@ -20,7 +20,8 @@ import {
 import { writeText } from '../io/atomic.js';
 import { confusionMatrixSvg } from './confusion.js';
 import { type Html, html, page, table } from './html.js';
-import { thumbnail } from './thumbnail.js';
+import { grouped } from './numbers.js';
+import { pictureTag, type ReportPicture, reportPicture } from './picture.js';
 
 /** What the report shows of a dataset. */
 export interface DatasetReport {
@@ -31,8 +32,7 @@ export interface DatasetReport {
   matrix: Uint32Array;
   confusions: readonly Confusion[];
   mistakes: readonly {
-    /** a JPEG file */
-    thumbnail: Buffer;
+    picture: ReportPicture;
     image: string;
     actual: string;
     predicted: string;
@@ -57,19 +57,22 @@ const SHOWN_CLASSES = 15;
 const MATRIX_CLASSES = 60;
 const THUMBNAIL_SIDE = 112;
 
-/** Gathers what the report shows of a result. @throws UserError where a picture can't be read any more */
+/** Gathers what the report shows of a result. */
 export async function reportOf({ dataset, score, predictions }: DatasetEvaluation): Promise<DatasetReport> {
   const { name, folder, classNames, images, targets } = dataset;
   const matrix = confusionMatrix(predictions);
-  const mistakes = surestMistakes(predictions, SHOWN_MISTAKES).map(
-    async ({ image, predicted, probability }) => ({
-      thumbnail: await thumbnail(readFileSync(join(folder, images[image])), THUMBNAIL_SIDE),
+  const mistakes: DatasetReport['mistakes'][number][] = [];
+  // One at a time: a decoded picture may be large.
+  for (const { image, predicted, probability } of surestMistakes(predictions, SHOWN_MISTAKES)) {
+    const path = join(folder, images[image]);
+    mistakes.push({
+      picture: await reportPicture(() => readFileSync(path), path, THUMBNAIL_SIDE),
       image: images[image],
       actual: targets[image].map((target) => classNames[target]).join('、'),
       predicted: classNames[predicted],
       probability,
-    }),
-  );
+    });
+  }
   return {
     name,
     score,
@@ -77,7 +80,7 @@ export async function reportOf({ dataset, score, predictions }: DatasetEvaluatio
     classes: classResults(predictions, classNames),
     matrix,
     confusions: mostConfused(matrix, classNames.length, SHOWN_CONFUSIONS),
-    mistakes: await Promise.all(mistakes),
+    mistakes,
   };
 }
 
@@ -111,8 +114,8 @@ function tiles(rows: readonly SummaryRow[]): Html {
   const images = rows.reduce((sum, { score }) => sum + score.images, 0);
   const mean = rows.length === 1 ? rows[0].score.metric : 'mean of the metrics';
   return html`<dl class="tiles"><div><dt>${mean}</dt><dd>${percent(meanValue(rows))} %</dd>
-<small>${rows.length === 1 ? intervalText(rows[0].score.valueInterval) : `${rows.length} datasets`}</small></div>
-<div><dt>pictures</dt><dd>${images.toLocaleString('en-US')}</dd></div></dl>`;
+<small>${rows.length === 1 ? percentInterval(rows[0].score.valueInterval) : `${rows.length} datasets`}</small></div>
+<div><dt>pictures</dt><dd>${grouped(images)}</dd></div></dl>`;
 }
 
 function resultTable(rows: readonly SummaryRow[]): Html {
@@ -131,7 +134,7 @@ function datasetSection(dataset: DatasetReport): Html {
   const { name, score, classes, classNames, matrix, confusions, mistakes } = dataset;
   return html`<section id="${name}">
 <h2>${name}</h2>
-<p class="quiet">${score.images.toLocaleString('en-US')} pictures of ${score.classes} classes: ${score.metric} ${percent(score.value)} %, top-1 ${percent(score.top1)} %.</p>
+<p class="quiet">${grouped(score.images)} pictures of ${score.classes} classes: ${score.metric} ${percent(score.value)} %, top-1 ${percent(score.top1)} %.</p>
 <h3>Classes</h3>
 <p class="quiet">The share of a class's pictures that are recognized.</p>
 ${classBars(classes)}
@@ -160,8 +163,8 @@ ${
 <p class="quiet">Those that the model is surest of, of as many classes as there are.</p>
 <ul class="mistakes">
 ${mistakes.map(
-  ({ thumbnail, image, actual, predicted, probability }) =>
-    html`<li><img src="data:image/jpeg;base64,${thumbnail.toString('base64')}" alt="${image}"><strong>${actual}</strong><span>taken for ${predicted}</span><small>${percent(probability)} %</small></li>\n`,
+  ({ picture, image, actual, predicted, probability }) =>
+    html`<li>${pictureTag(picture, image)}<strong>${actual}</strong><span>taken for ${predicted}</span><small>${percent(probability)} %</small></li>\n`,
 )}</ul>`
 }
 </section>`;

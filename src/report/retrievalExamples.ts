@@ -1,8 +1,8 @@
 import type { Dataset } from '../data/dataset.js';
-import type { DirectionResult } from '../eval/retrieval.js';
+import { type DirectionResult, invertAnnotation } from '../eval/retrieval.js';
 import type { SplitEvaluation } from '../eval/split.js';
+import { reportPicture } from './picture.js';
 import type { PictureExample, QueryExample } from './queries.js';
-import { thumbnail } from './thumbnail.js';
 
 /** Queries of both directions that went best and worst. */
 export interface RetrievalExamples {
@@ -15,32 +15,31 @@ const SHOWN_QUERIES = 6;
 const SHOWN_RESULTS = 5;
 const THUMBNAIL_SIDE = 160;
 
-/** Gathers them with their pictures. @throws UserError where a picture can't be read any more */
+/** Gathers them with their pictures. */
 export async function gatherExamples(
   { texts, imageIds, textToImage, imageToText }: SplitEvaluation,
-  dataset: Dataset,
+  dataset: Pick<Dataset, 'image'>,
 ): Promise<RetrievalExamples> {
   const imageRow = new Map(imageIds.map((id, row) => [id, row]));
   const textOf = new Map(texts.map(({ textId, text }) => [textId, text]));
-  const textsOfImage = new Map<string | number, Set<string | number>>();
-  for (const { textId, imageIds } of texts) {
-    for (const id of imageIds) textsOfImage.set(id, (textsOfImage.get(id) ?? new Set()).add(textId));
-  }
+  const textsOfImage = new Map(invertAnnotation(texts).map(({ imageId, textIds }) => [imageId, textIds]));
   const picture = async (id: string | number) => {
-    const { bytes } = await dataset.image(imageRow.get(id)!);
-    return { id, image: await thumbnail(bytes, THUMBNAIL_SIDE) };
+    const read = async () => (await dataset.image(imageRow.get(id)!)).bytes;
+    return { id, image: await reportPicture(read, `picture ${id}`, THUMBNAIL_SIDE) };
   };
   const textQuery = async (query: number): Promise<QueryExample> => {
     const { text, imageIds: trueIds } = texts[query];
     const rankOfTrue = textToImage.ranks[query];
     const isMissed = rankOfTrue > SHOWN_RESULTS;
     const shown = textToImage.predictions[query].candidateIds.slice(0, SHOWN_RESULTS - (isMissed ? 1 : 0));
+    const results = await inTurn(shown, async (id) => ({
+      ...(await picture(id)),
+      correct: trueIds.includes(id),
+    }));
     return {
       text,
       rankOfTrue,
-      results: await Promise.all(
-        shown.map(async (id) => ({ ...(await picture(id)), correct: trueIds.includes(id) })),
-      ),
+      results,
       ...(isMissed && { missed: await picture(trueIds[0]) }),
     };
   };
@@ -52,7 +51,7 @@ export async function gatherExamples(
     return {
       ...(await picture(imageIds[query])),
       rankOfTrue,
-      results: shown.map((id) => ({ text: textOf.get(id)!, correct: trueIds.has(id) })),
+      results: shown.map((id) => ({ text: textOf.get(id)!, correct: trueIds.includes(id) })),
       ...(rankOfTrue > SHOWN_RESULTS && { missed: textOf.get(firstTrue)! }),
     };
   };
@@ -60,14 +59,21 @@ export async function gatherExamples(
   const ofImage = extremes(imageToText);
   return {
     textToImage: {
-      best: await Promise.all(ofText.best.map(textQuery)),
-      worst: await Promise.all(ofText.worst.map(textQuery)),
+      best: await inTurn(ofText.best, textQuery),
+      worst: await inTurn(ofText.worst, textQuery),
     },
     imageToText: {
-      best: await Promise.all(ofImage.best.map(imageQuery)),
-      worst: await Promise.all(ofImage.worst.map(imageQuery)),
+      best: await inTurn(ofImage.best, imageQuery),
+      worst: await inTurn(ofImage.worst, imageQuery),
     },
   };
+}
+
+/** One at a time: a decoded picture may be large. */
+async function inTurn<T, Result>(items: readonly T[], of: (item: T) => Promise<Result>): Promise<Result[]> {
+  const results: Result[] = [];
+  for (const item of items) results.push(await of(item));
+  return results;
 }
 
 /**

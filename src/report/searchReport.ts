@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs';
-import { messageOf } from '../errors.js';
 import { writeText } from '../io/atomic.js';
 import type { PictureReader } from '../search/indexSource.js';
-import { shownPicture } from '../search/shownPicture.js';
 import { type Html, html, page } from './html.js';
+import { grouped } from './numbers.js';
+import { pictureTag, reportPicture } from './picture.js';
 
 export interface SearchResult {
   /** the text, or the path of the picture */
@@ -23,30 +23,21 @@ export async function writeSearchReport(path: string, result: SearchResult): Pro
   const { query, isPicture, found, pictures, total } = result;
   const cards: Html[] = [];
   for (const { rank, cosine, picture, id } of found) {
-    const shown = await pictureOf(() => pictures.read(picture), id);
+    const shown = await shownTag(async () => (await pictures.read(picture)).bytes, id);
     cards.push(
       html`<li>${shown}<strong>${rank}</strong><span>${id}</span><small>cosine ${cosine.toFixed(4)}</small></li>\n`,
     );
   }
   const asked = isPicture
-    ? html`<div class="card" style="max-width:12rem">${await pictureOf(() => ({ bytes: readFileSync(query) }), query)}</div>`
+    ? html`<div class="card" style="max-width:12rem">${await shownTag(() => readFileSync(query), query)}</div>`
     : '';
   const body = html`<h1 lang="zh">${query}</h1>
-${asked}<p class="quiet">The ${found.length} nearest of ${total.toLocaleString('en-US')} pictures, by cosine.</p>
+${asked}<p class="quiet">The ${found.length} nearest of ${grouped(total)} pictures, by cosine.</p>
 <ul class="mistakes" style="grid-template-columns:repeat(auto-fill,minmax(9.5rem,1fr))">
 ${cards}</ul>`;
   writeText(path, page(query, body));
 }
 
-/** A picture that is gone or damaged by now leaves its place in the list. */
-async function pictureOf(
-  read: () => { bytes: Buffer } | Promise<{ bytes: Buffer }>,
-  name: string,
-): Promise<Html> {
-  try {
-    const jpeg = await shownPicture((await read()).bytes, name, THUMBNAIL_SIDE);
-    return html`<img src="data:image/jpeg;base64,${jpeg.toString('base64')}" alt="${name}" style="max-width:100%">`;
-  } catch (error) {
-    return html`<span class="quiet">${messageOf(error)}</span>`;
-  }
+async function shownTag(read: () => Buffer | Promise<Buffer>, name: string): Promise<Html> {
+  return pictureTag(await reportPicture(read, name, THUMBNAIL_SIDE), name);
 }

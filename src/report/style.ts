@@ -25,6 +25,7 @@ h3 { font-size: 1rem; margin: 0; overflow-wrap: anywhere; }
 p { margin: .5rem 0; max-width: 44rem; }
 .quiet, figcaption, small { color: var(--quiet); }
 small { font-size: .8125rem; font-weight: normal; }
+img { max-width: 100%; }
 
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); gap: .75rem; margin: 1.25rem 0 0; }
 .tiles div, .card { background: var(--card); border: 1px solid var(--line); border-radius: .5rem; padding: .875rem 1rem; }
@@ -69,13 +70,13 @@ circle.series-0 { fill: var(--series-0); } circle.series-1 { fill: var(--series-
 circle.series-2 { fill: var(--series-2); } circle.series-3 { fill: var(--series-3); }
 
 .results { display: grid; grid-template-columns: repeat(5, 1fr); gap: .5rem; margin: .625rem 0 0; padding: 0; list-style: none; }
-.results li { text-align: center; font-size: .8125rem; color: var(--quiet); min-width: 0; }
+.results li { text-align: center; overflow-wrap: anywhere; font-size: .8125rem; color: var(--quiet); min-width: 0; }
 .results img {
   display: block; width: 100%; aspect-ratio: 1; object-fit: contain; background: #ffffff; padding: 3px;
   border: 1px solid var(--line); border-radius: .375rem; margin-bottom: .125rem;
 }
 .results .right { color: var(--right); font-weight: 600; }
-.picture-query { display: grid; grid-template-columns: 6.5rem 1fr; gap: 1rem; align-items: start; }
+.picture-query { overflow-wrap: anywhere; display: grid; grid-template-columns: 6.5rem 1fr; gap: 1rem; align-items: start; }
 .picture-query img { display: block; width: 100%; aspect-ratio: 1; object-fit: contain; background: #ffffff; border: 1px solid var(--line); border-radius: .375rem; padding: 3px; }
 .picture-query ol, .picture-query p { margin: .25rem 0 0; overflow-wrap: anywhere; font-size: .9375rem; }
 .picture-query ol { padding: 0 0 0 1.5rem; }

@@ -1,10 +1,11 @@
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { type ImageSource, openDataset, type StoredImage } from '../data/dataset.js';
+import { filesOf } from '../data/fileImages.js';
 import { picturesIn } from '../data/folderDataset.js';
 import { openImages } from '../data/images.js';
 import { ImageWorkerPool } from '../data/imageWorkerPool.js';
-import { KeyTableBuilder } from '../data/keyTable.js';
+import { rowBatches } from '../data/rowBatches.js';
 import { UserError } from '../errors.js';
 import type { IndexedPicture, IndexSource } from './pictureIndex.js';
 
@@ -31,15 +32,11 @@ export async function listPictures(
   const pool = new ImageWorkerPool(2, { source: dataset.imageSource, resolution: 1 });
   try {
     const pictures: IndexedPicture[] = [];
-    for (let first = 0; first < dataset.imageCount; first += ROWS_AT_ONCE) {
-      const length = Math.min(ROWS_AT_ONCE, dataset.imageCount - first);
-      const { hashes } = await pool.check(
-        Int32Array.from({ length }, (_, i) => first + i),
-        false,
-      );
-      for (let i = 0; i < length; i++) {
+    for (const rows of rowBatches(0, dataset.imageCount, ROWS_AT_ONCE)) {
+      const { hashes } = await pool.check(rows, false);
+      for (const [i, row] of rows.entries()) {
         const version = `${hashes[2 * i].toString(16)}-${hashes[2 * i + 1].toString(16)}`;
-        pictures.push({ id: String(dataset.imageId(first + i)), row: first + i, version });
+        pictures.push({ id: String(dataset.imageId(row)), row, version });
       }
     }
     return { imageSource: dataset.imageSource, pictures };
@@ -50,16 +47,18 @@ export async function listPictures(
 }
 
 function listFolder(root: string): Listing {
-  const names = new KeyTableBuilder();
   const pictures: IndexedPicture[] = [];
   for (const id of picturesIn(root, '', 0)) {
     const status = statSync(join(root, id), { throwIfNoEntry: false });
     if (!status?.isFile()) continue;
-    pictures.push({ id, row: names.length, version: `${status.size}-${status.mtimeMs}` });
-    names.add(id);
+    pictures.push({ id, row: pictures.length, version: `${status.size}-${status.mtimeMs}` });
   }
   if (pictures.length === 0) throw new UserError(`${root}: there is no picture in it`);
-  return { imageSource: { kind: 'files', root, names: names.build() }, pictures };
+  return { imageSource: filesOf(root, idsOf(pictures)), pictures };
+}
+
+function* idsOf(pictures: readonly IndexedPicture[]): Generator<string> {
+  for (const { id } of pictures) yield id;
 }
 
 /** Reads pictures of an index from where they were when it was made. */
@@ -74,9 +73,7 @@ export async function openPictures(
   pictures: readonly IndexedPicture[],
 ): Promise<PictureReader> {
   if (split === undefined) {
-    const names = new KeyTableBuilder();
-    for (const { id } of pictures) names.add(id);
-    return openImages({ kind: 'files', root: path, names: names.build() });
+    return openImages(filesOf(path, idsOf(pictures)));
   }
   const dataset = await openDataset(path, { split, source });
   return {

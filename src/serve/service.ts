@@ -1,8 +1,8 @@
 import type { Search } from '../eval/ranking.js';
+import { shownPicture } from '../image/shownPicture.js';
 import type { Embedder } from '../search/embedder.js';
 import type { PictureReader } from '../search/indexSource.js';
 import type { PictureIndex } from '../search/pictureIndex.js';
-import { shownPicture } from '../search/shownPicture.js';
 import { Batcher } from './batcher.js';
 
 export interface Found {

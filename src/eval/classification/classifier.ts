@@ -1,9 +1,8 @@
-import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { bytesOf } from '../../io/readFile.js';
 import { readSafetensors, writeSafetensors } from '../../io/safetensors.js';
 import type { Reporter } from '../../io/terminal.js';
+import { digest } from '../../model/fingerprint.js';
 import type { Model } from '../../model/model.js';
 import { prepareText, type Tokenizer } from '../../text/tokenizer.js';
 import { normalize } from '../ranking.js';
@@ -15,21 +14,8 @@ export interface TextEncoder {
   tokenizer: Tokenizer;
   contextLength: number;
   batchSize: number;
-  /** of weights, config and vocabulary: `fingerprintOf` */
+  /** SHA-256 of weights, config, vocabulary and context length */
   fingerprint: string;
-}
-
-/** SHA-256 of a model's config, its weights and its vocabulary, whatever file they came from. */
-export function fingerprintOf(model: Model, tokenizer: Tokenizer, contextLength: number): string {
-  const hash = createHash('sha256');
-  hash.update(JSON.stringify([model.config, tokenizer.vocabulary, contextLength]));
-  for (const [name, weight] of model.weights) hash.update(name).update(bytesOf(weight.read()));
-  return hash.digest('hex');
-}
-
-/** SHA-256 of anything that JSON can write. */
-export function digest(value: unknown): string {
-  return createHash('sha256').update(JSON.stringify(value)).digest('hex');
 }
 
 /**

@@ -5,12 +5,14 @@ import { UserError } from '../../errors.js';
 import { writeText } from '../../io/atomic.js';
 import { readJson } from '../../io/json.js';
 import type { Reporter } from '../../io/terminal.js';
+import { digest } from '../../model/fingerprint.js';
 import { isBuffer, isVisionParameter, parameterSpecs } from '../../model/parameters.js';
 import { sizeOf } from '../../shape.js';
-import { bootstrapInterval, meanInterval } from '../statistics.js';
-import { classProbabilities, digest, embedClasses, type TextEncoder } from './classifier.js';
+import type { ImageEncoding } from '../encodeRows.js';
+import { bootstrapIntervals, meanOf } from '../statistics.js';
+import { classProbabilities, embedClasses, type TextEncoder } from './classifier.js';
 import type { ClassificationDataset } from './dataset.js';
-import { encodePictures, type ImageEncoding } from './imageFeatures.js';
+import { encodePictures } from './imageFeatures.js';
 import { correctness, type MetricName, metricNames, type Predictions, prepareMetric } from './metrics.js';
 import { readProbabilities, writePredictionFile } from './predictions.js';
 
@@ -95,13 +97,13 @@ export function scoreOf(predictions: Predictions, metric: MetricName, fingerprin
   const measure = prepareMetric(metric, predictions);
   const correct = correctness(predictions);
   const top1 = prepareMetric('accuracy', predictions);
-  const top1Interval = meanInterval(correct);
+  const intervals = bootstrapIntervals(correct.length, { value: measure, top1: meanOf(correct) });
   return {
     metric,
     value: measure(),
     top1: top1(),
-    valueInterval: metric === 'accuracy' ? top1Interval : bootstrapInterval(correct.length, measure),
-    top1Interval,
+    valueInterval: intervals.value,
+    top1Interval: intervals.top1,
     images: correct.length,
     classes: predictions.classCount,
     fingerprint,

@@ -47,11 +47,12 @@ function readPrompts(file: string): string[] | Record<string, string[]> {
   if (!statSync(file, { throwIfNoEntry: false })?.isFile()) {
     throw new UserError(`${file}: no such file; expected prompts as JSON or YAML`);
   }
-  const result = promptFile.safeParse(readConfigFile(file));
+  const content = readConfigFile(file);
+  const result = promptFile.safeParse(content);
   if (result.success) return result.data;
   // Of the two forms, complain about the one that was meant.
-  const meant = Array.isArray(readConfigFile(file)) ? list : z.record(z.string(), list);
-  const { error } = meant.safeParse(readConfigFile(file));
+  const meant = Array.isArray(content) ? list : z.record(z.string(), list);
+  const { error } = meant.safeParse(content);
   throw new UserError(
     `${file}: expected a list of prompts, or lists by dataset: ${error === undefined ? '' : explainIssues(error)}`,
   );

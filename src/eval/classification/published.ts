@@ -1,3 +1,4 @@
+import { UserError } from '../../errors.js';
 import { loadModelConfig, type ModelConfig } from '../../model/config.js';
 
 const DATASETS = [
@@ -23,7 +24,13 @@ const PUBLISHED: Readonly<Record<string, readonly number[]>> = {
   'ViT-H-14': [96.0, 79.7, 51.2, 52.0, 49.2, 26.2, 39.1, 79.4, 52.4, 84.9, 59.6],
 };
 
-export const publishedModels: readonly string[] = Object.keys(PUBLISHED);
+const publishedModels: readonly string[] = Object.keys(PUBLISHED);
+
+/** @throws UserError for a --published that no results are of */
+export function requirePublished(model: string | undefined): void {
+  if (model === undefined || publishedModels.includes(model)) return;
+  throw new UserError(`--published ${model}: expected one of ${publishedModels.join(', ')}`);
+}
 
 /** The published result of a model on a dataset, in percent, where there is one. */
 export function publishedResult(model: string | undefined, dataset: string): number | undefined {

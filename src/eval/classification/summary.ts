@@ -1,5 +1,5 @@
 import type { Interval, PairedTest } from '../statistics.js';
-import { alignedLines, probabilityText, signed } from '../tableText.js';
+import { alignedLines, intervalText, probabilityText, signed } from '../tableText.js';
 import type { DatasetScore } from './evaluate.js';
 import { publishedResult } from './published.js';
 
@@ -40,14 +40,19 @@ export function summaryCells({ name, score, published, comparison }: SummaryRow)
     name,
     score.metric,
     value.toFixed(2),
-    intervalText(score.valueInterval),
+    percentInterval(score.valueInterval),
     (100 * score.top1).toFixed(2),
     published === undefined ? '–' : published.toFixed(1),
     published === undefined ? '–' : signed(value - published, 1),
   ];
   if (comparison === undefined) return cells;
   const { difference, interval, pValue } = comparison;
-  return [...cells, signed(100 * difference, 2), intervalText(interval, true), probabilityText(pValue)];
+  return [
+    ...cells,
+    signed(100 * difference, 2),
+    intervalText(interval, (share) => signed(100 * share, 1)),
+    probabilityText(pValue),
+  ];
 }
 
 /** The summary as lines of text, with the mean of the datasets' metrics where there are several. */
@@ -66,7 +71,6 @@ export function meanValue(rows: readonly SummaryRow[]): number {
 }
 
 /** An interval of shares, in percent. */
-export function intervalText({ low, high }: Interval, isDifference = false): string {
-  const text = (share: number) => (isDifference ? signed(100 * share, 1) : (100 * share).toFixed(1));
-  return `${text(low)} … ${text(high)}`;
+export function percentInterval(interval: Interval): string {
+  return intervalText(interval, (share) => (100 * share).toFixed(1));
 }

@@ -1,17 +1,16 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { ImageWorkerPool } from '../../data/imageWorkerPool.js';
-import { readAhead } from '../../data/readAhead.js';
 import { UserError } from '../../errors.js';
 import type { Reporter } from '../../io/terminal.js';
+import { digest } from '../../model/fingerprint.js';
 import type { Model } from '../../model/model.js';
 import type { Tokenizer } from '../../text/tokenizer.js';
-import { digest } from '../classification/classifier.js';
 import { encodeCaptions, SORTED_BATCHES } from '../encode.js';
-import { normalize } from '../ranking.js';
+import { encodeRows } from '../encodeRows.js';
+import type { IdField } from '../files.js';
 import type { Id } from '../retrieval.js';
 import { TimeSplit } from '../timeSplit.js';
-import { FeatureFile, type IdField } from './featureFile.js';
+import { FeatureFile } from './featureFile.js';
 import type { Pictures } from './pictures.js';
 
 export type FeatureFormat = 'jsonl' | 'npy';
@@ -36,9 +35,6 @@ export interface Extraction {
 /** Beginnings of the files' names, as the reference has them. */
 export const featureNames = { images: 'imgs.img_feat', texts: 'texts.txt_feat' } as const;
 
-/** Batches that the workers have been asked for before their turn. */
-const READ_AHEAD = 4;
-
 /**
  * Writes normalised features of pictures, in their order: `imgs.img_feat.jsonl` as the reference's extract_features
  * writes it, or `imgs.img_feat.npy`. Finished batches are kept in `imgs.img_feat.partial` until all are done.
@@ -53,25 +49,10 @@ export function extractImages(extraction: Extraction, pictures: Pictures, worker
     field: 'image_id',
     idOf: (row: number) => pictures.imageId(row),
   } as const;
-  return extract(extraction, 'images', ids, batchSize, async function* (begin, end) {
-    const pool = new ImageWorkerPool(workers, {
-      source: pictures.imageSource,
-      resolution: model.config.image_resolution,
-    });
-    const load = async (rows: Int32Array) => {
-      const { pixels, failures } = await pool.load(rows);
-      for (const failure of failures.values()) throw new UserError(failure);
-      return pixels;
-    };
-    try {
-      const requests = rowBatches(begin, end, batchSize);
-      for await (const { request, loaded } of readAhead(requests, load, READ_AHEAD)) {
-        yield model.encodeImages(loaded, request.length);
-      }
-    } finally {
-      await pool.close();
-    }
-  });
+  const encoding = { model, batchSize, workers };
+  return extract(extraction, 'images', ids, batchSize, (begin, end) =>
+    encodeRows(encoding, pictures.imageSource, begin, end),
+  );
 }
 
 /**
@@ -111,8 +92,7 @@ export function extractTexts(
 /**
  * Computes the rows of a shard, going on where an earlier run stood, and writes them.
  *
- * @param step rows that are computed together: an earlier run is taken over up to a multiple of it, so that what comes
- *   out are the bits of a run that was not stopped
+ * @param step rows that are computed together: see `FeatureFile.fill`
  * @param compute features of the rows from `begin` to below `end`, `step` rows at a time
  */
 async function extract(
@@ -137,13 +117,7 @@ async function extract(
   }
   const file = new FeatureFile(join(out, `${name}.partial`), key, width);
   try {
-    file.keep(Math.floor(Math.min(file.rows, end - begin) / step) * step);
-    reporter.begin(name, end - begin, file.rows);
-    for await (const features of compute(begin + file.rows, end)) {
-      file.append(normalize(features, width));
-      reporter.advance(file.rows);
-    }
-    reporter.end();
+    await file.fill(name, end - begin, step, (done) => compute(begin + done, end), reporter);
     for (const { format, path } of missing) {
       if (format === 'jsonl') file.writeJsonl(path, field, (row) => ids[row]);
       else file.writeNpy(path, field, (row) => ids[row]);
@@ -153,12 +127,5 @@ async function extract(
   } catch (error) {
     file.close();
     throw error;
-  }
-}
-
-/** The rows from `start` to below `end`, in batches. */
-function* rowBatches(start: number, end: number, batchSize: number): Generator<Int32Array> {
-  for (let first = start; first < end; first += batchSize) {
-    yield Int32Array.from({ length: Math.min(batchSize, end - first) }, (_, i) => first + i);
   }
 }

@@ -8,10 +8,12 @@ import {
   rmSync,
   writeSync,
 } from 'node:fs';
-import { UserError } from '../../errors.js';
 import { writeFileAtomic } from '../../io/atomic.js';
 import { writeNpy } from '../../io/npy.js';
-import { bytesOf } from '../../io/readFile.js';
+import { bytesOf, readFully } from '../../io/readFile.js';
+import type { Reporter } from '../../io/terminal.js';
+import { type IdField, idsPath } from '../files.js';
+import { normalize } from '../ranking.js';
 import type { Id } from '../retrieval.js';
 
 /** Rows that are turned into text at once. */
@@ -60,16 +62,36 @@ export class FeatureFile {
     this.#rows += features.length / this.width;
   }
 
-  /** The rows from `start` to below `end`. */
+  /**
+   * Computes what is missing of `count` rows, and appends it normalised.
+   *
+   * @param step rows that are computed together: an earlier run is taken over up to a multiple of it, so that what comes
+   *   out are the bits of a run that was not stopped
+   * @param compute features of the rows from `begin` on, `step` rows at a time
+   */
+  async fill(
+    title: string,
+    count: number,
+    step: number,
+    compute: (begin: number) => AsyncIterable<Float32Array>,
+    reporter: Reporter,
+  ): Promise<void> {
+    this.keep(Math.floor(Math.min(this.#rows, count) / step) * step);
+    reporter.begin(title, count, this.#rows);
+    try {
+      for await (const features of compute(this.#rows)) {
+        this.append(normalize(features, this.width));
+        reporter.advance(this.#rows);
+      }
+    } finally {
+      reporter.end();
+    }
+  }
+
+  /** The rows from `start` to below `end`. @throws UserError where the file was cut in the meantime */
   read(start: number, end: number): Float32Array {
     const features = new Float32Array((end - start) * this.width);
-    const bytes = bytesOf(features);
-    for (let done = 0; done < bytes.length; ) {
-      const count = Math.min(bytes.length - done, 1 << 30);
-      const read = readSync(this.#file, bytes, done, count, this.#position(start) + done);
-      if (read === 0) throw new UserError(`${this.path} was cut while it was read`);
-      done += read;
-    }
+    readFully(this.#file, this.#position(start), bytesOf(features), this.path);
     return features;
   }
 
@@ -107,13 +129,6 @@ export class FeatureFile {
   #position(row: number): number {
     return this.key.length + 4 * row * this.width;
   }
-}
-
-export type IdField = 'image_id' | 'text_id';
-
-/** Where the ids of a NumPy file's rows stand. */
-export function idsPath(npy: string): string {
-  return npy.replace(/\.npy$/, '.ids.jsonl');
 }
 
 function writeIds(npy: string, idField: IdField, rows: number, idOf: (row: number) => Id): void {

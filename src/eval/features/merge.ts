@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { UserError } from '../../errors.js';
 import { type Append, writeFileAtomic } from '../../io/atomic.js';
 import { readNpy, writeNpy } from '../../io/npy.js';
+import { idsPath } from '../files.js';
 import { featureNames } from './extract.js';
-import { idsPath } from './featureFile.js';
 import { readRecord } from './record.js';
 
 const CHUNK_BYTES = 1 << 20;

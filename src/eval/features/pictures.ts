@@ -1,5 +1,5 @@
-import { readdirSync, readFileSync, statSync } from 'node:fs';
-import { join, parse, relative, resolve } from 'node:path';
+import { readFileSync, statSync } from 'node:fs';
+import { dirname } from 'node:path';
 import {
   type DatasetSource,
   findSource,
@@ -7,8 +7,8 @@ import {
   type ImageSource,
   openDataset,
 } from '../../data/dataset.js';
-import { KeyTableBuilder } from '../../data/keyTable.js';
-import { pictureExtension } from '../../data/pictureExtension.js';
+import { filesAnywhere } from '../../data/fileImages.js';
+import { picturesIn } from '../../data/folderDataset.js';
 import { UserError } from '../../errors.js';
 
 /** Pictures and what they are called. */
@@ -24,7 +24,8 @@ const MAX_LIST_BYTES = 1 << 30;
 
 /**
  * Opens pictures: a split of a dataset of any source, with its ids; else a folder, of which all pictures are taken in the
- * order of their paths; or a `.txt` file with a path a line, relative to it. Ids of files are these paths, with /.
+ * order of their paths (links to folders are not followed); or a `.txt` file with a path a line, relative to it. Ids of
+ * files are these paths, with /.
  *
  * @throws UserError where there is no picture, naming the place
  */
@@ -36,9 +37,10 @@ export async function openPictures(
   // A dataset of source `folder` has pictures with captions alone; all pictures are wanted.
   const isDataset = found !== undefined && (found !== 'folder' || options.source === 'folder');
   const kind = statSync(location, { throwIfNoEntry: false });
-  if (!isDataset && kind?.isDirectory()) return filePictures(location, location, picturesIn(location));
+  if (!isDataset && kind?.isDirectory())
+    return filePictures(location, location, [...picturesIn(location, '', 0)]);
   if (!isDataset && kind?.isFile() && location.endsWith('.txt')) {
-    return filePictures(location, parse(resolve(location)).dir, listedIn(location, kind.size));
+    return filePictures(location, dirname(location), listedIn(location, kind.size));
   }
   const dataset = await openDataset(location, options);
   return {
@@ -47,13 +49,6 @@ export async function openPictures(
     imageId: (row) => dataset.imageId(row),
     close: () => dataset.close(),
   };
-}
-
-function picturesIn(folder: string): string[] {
-  return readdirSync(folder, { recursive: true, encoding: 'utf8' })
-    .filter((name) => pictureExtension(name) !== undefined && statSync(join(folder, name)).isFile())
-    .map((name) => name.replaceAll('\\', '/'))
-    .sort();
 }
 
 function listedIn(path: string, bytes: number): string[] {
@@ -67,13 +62,9 @@ function filePictures(location: string, folder: string, ids: readonly string[]):
   if (ids.length === 0) throw new UserError(`${location} names no picture`);
   const repeated = ids.length === new Set(ids).size ? undefined : ids.find((id, i) => ids.indexOf(id) !== i);
   if (repeated !== undefined) throw new UserError(`${location}: ${repeated} occurs twice`);
-  // The user names these files, also by links and paths that lead out of the folder.
-  const { root } = parse(resolve(folder));
-  const names = new KeyTableBuilder();
-  for (const id of ids) names.add(relative(root, resolve(folder, id)));
   return {
     count: ids.length,
-    imageSource: { kind: 'files', root, names: names.build() },
+    imageSource: filesAnywhere(folder, ids),
     imageId: (row) => ids[row],
     close: () => {},
   };

@@ -1,7 +1,7 @@
-import { isId } from '../../data/pairDataset.js';
 import { UserError } from '../../errors.js';
 import { shown } from '../../io/json.js';
 import { readJsonLines } from '../../io/jsonl.js';
+import { requireId, requireNew } from '../files.js';
 import type { Id } from '../retrieval.js';
 
 /**
@@ -13,11 +13,10 @@ export function readTexts(path: string): { textId: Id; text: string }[] {
   const texts: { textId: Id; text: string }[] = [];
   const seen = new Set<Id>();
   for (const { value, where } of readJsonLines(path)) {
-    const { text_id: textId, text } = value;
-    if (!isId(textId)) throw new UserError(`${where}: expected "text_id", found ${shown(textId)}`);
+    const { text } = value;
+    const textId = requireId(value.text_id, 'text_id', where);
     if (typeof text !== 'string') throw new UserError(`${where}: expected "text", found ${shown(text)}`);
-    if (seen.has(textId)) throw new UserError(`${where}: "text_id" ${shown(textId)} occurred before`);
-    seen.add(textId);
+    requireNew(seen, textId, 'text_id', where);
     texts.push({ textId, text });
   }
   if (texts.length === 0) throw new UserError(`${path}: the file is empty, expected one text a line`);
