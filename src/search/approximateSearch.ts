@@ -90,9 +90,7 @@ export class ApproximateSearch {
     const queryCount = queries.length / dimension;
     const indices = new Int32Array(queryCount * kept);
     const scores = new Float32Array(queryCount * kept);
-    for (let query = 0; query < queryCount; query++) {
-      const vector = queries.subarray(query * dimension, (query + 1) * dimension);
-      const { keys } = this.index.search(vector, Math.max(CANDIDATES, 2 * kept), 1);
+    for (const [query, keys] of this.candidates(queries, Math.max(CANDIDATES, 2 * kept)).entries()) {
       if (keys.length < kept) {
         throw new UserError(
           `approximate search finds ${keys.length} pictures, not ${kept}: search with --search exact`,
@@ -108,6 +106,17 @@ export class ApproximateSearch {
       }
     }
     return { k: kept, indices, scores };
+  }
+
+  /** Of each query, best first as far as int8 tells. */
+  private candidates(queries: Float32Array, count: number): BigUint64Array[] {
+    const vectors = Array.from({ length: queries.length / this.dimension }, (_, i) =>
+      queries.subarray(i * this.dimension, (i + 1) * this.dimension),
+    );
+    // What comes back for one query has another form.
+    if (vectors.length === 1) return [this.index.search(vectors[0], count, 1).keys];
+    const found = this.index.search(vectors, count, availableParallelism());
+    return vectors.map((_, i) => found.get(i).keys);
   }
 
   /** The graph's memory goes with this object. */
