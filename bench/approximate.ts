@@ -18,8 +18,6 @@ export interface ApproximateMeasurement {
   batchMilliseconds: { approximate: number; exact: number };
   /** what an index would state of itself; of queries like the candidates; of queries that lie apart, as texts do */
   recallAt10: { own: number; alike: number; apart: number };
-  /** more than before, with the graph loaded */
-  graphMegabytes: number;
 }
 
 const QUERIES = 512;
@@ -41,12 +39,13 @@ export async function measureApproximate(
     let began = performance.now();
     let told = began;
     const graph = await ApproximateSearch.build(path, features, dimension, (done) => {
-      if (performance.now() - told > 10_000) console.error(`${done} of ${candidates}`);
-      if (performance.now() - told > 10_000) told = performance.now();
+      if (performance.now() - told > 10_000) {
+        console.error(`${done} of ${candidates}`);
+        told = performance.now();
+      }
       return true;
     });
     const buildSeconds = (performance.now() - began) / 1000;
-    const memory = process.memoryUsage().rss;
     began = performance.now();
     const approximate = await ApproximateSearch.open(path, graph!.sha256, features, dimension);
     const opened = performance.now();
@@ -86,7 +85,6 @@ export async function measureApproximate(
       queryMilliseconds,
       batchMilliseconds,
       recallAt10,
-      graphMegabytes: (process.memoryUsage().rss - memory) / 1e6,
     };
   } finally {
     rmSync(path, { force: true });
