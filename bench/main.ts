@@ -1,16 +1,18 @@
 import { parseArgs } from 'node:util';
 import { writeFileAtomic } from '../src/io/atomic.js';
+import { measureApproximate } from './approximate.js';
 import { measureDataWait } from './dataWait.js';
 import { benchImages } from './images.js';
 import { type Measurement, measure } from './measure.js';
 import { measureSearch } from './search.js';
-import { measureServe } from './serve.js';
+import { measureServe, type ServeRound } from './serve.js';
 
 /**
  * Samples per second of a training step (forward, backward, AdamW) and of each tower's inference, as a table and as
  * JSON. With `data-wait`: how much of a training step is waiting for data; with `images`: pictures per second of
  * decoding and resizing; with `search`: the exact search of eval-retrieval;
- * with `serve`: an index under 200 requests at a time (--index, --seconds). See bench/README.md, which also compares
+ * with `approximate`: building and searching an approximate index, beside the exact search;
+ * with `serve`: an index under 200 requests at a time (--index, --seconds, --rounds). See bench/README.md, which also compares
  * with PyTorch.
  */
 const { values, positionals } = parseArgs({
@@ -45,8 +47,12 @@ if (positionals[0] === undefined) await speed();
 else if (positionals[0] === 'data-wait') await dataWait();
 else if (positionals[0] === 'images') await benchImages(values.python, values.core, Number(values.rounds));
 else if (positionals[0] === 'search') await search();
+else if (positionals[0] === 'approximate') await approximate();
 else if (positionals[0] === 'serve') await serve();
-else throw new Error(`no benchmark "${positionals[0]}": give data-wait, images, search, serve, or none`);
+else
+  throw new Error(
+    `no benchmark "${positionals[0]}": give data-wait, images, search, approximate, serve, or none`,
+  );
 
 async function speed(): Promise<void> {
   const results: Measurement[] = [];
@@ -69,20 +75,33 @@ async function speed(): Promise<void> {
 
 async function serve(): Promise<void> {
   if (values.index === undefined) throw new Error('give --index, a folder that cn-clip index made');
-  const result = await measureServe(values.index, Number(values.seconds));
+  const rounds: ServeRound[] = [];
+  await measureServe(values.index, Number(values.seconds), Number(values.rounds), (round) => {
+    rounds.push(round);
+    console.error(`round ${rounds.length - 1}: ${round.residentMegabytes} MB`);
+  });
   print(
-    ['requests', 'errors', 'requests/s', 'median ms', 'p99 ms', 'resident MB'],
     [
-      [
-        String(result.requests),
-        String(result.errors),
-        result.requestsPerSecond.toFixed(1),
-        result.medianMilliseconds.toFixed(0),
-        result.p99Milliseconds.toFixed(0),
-        result.residentMegabytes.join(' → '),
-      ],
+      'round',
+      'requests',
+      'errors',
+      'requests/s',
+      'median ms',
+      'p99 ms',
+      'resident MB',
+      'heap MB',
+      'buffers MB',
     ],
-    result,
+    rounds.map((round, i) => [
+      String(i),
+      String(round.requests),
+      String(round.errors),
+      round.requestsPerSecond.toFixed(1),
+      round.medianMilliseconds.toFixed(0),
+      round.p99Milliseconds.toFixed(0),
+      ...[round.residentMegabytes, round.heapMegabytes, round.bufferMegabytes].map(String),
+    ]),
+    rounds,
   );
 }
 
@@ -127,6 +146,31 @@ async function search(): Promise<void> {
         result.matrixGigaflops.toFixed(1),
         `${((100 * result.gigaflops) / result.matrixGigaflops).toFixed(0)} %`,
         result.peakMegabytes.toFixed(0),
+      ],
+    ],
+    result,
+  );
+}
+
+async function approximate(): Promise<void> {
+  const result = await measureApproximate(Number(values.candidates), Number(values.dimension));
+  const { openSeconds, queryMilliseconds, batchMilliseconds, recallAt10 } = result;
+  print(
+    ['search', 'open s', 'one query ms', '32 queries ms', 'recall@10: own', 'alike', 'apart'],
+    [
+      [
+        'approximate',
+        openSeconds.approximate.toFixed(2),
+        queryMilliseconds.approximate.toFixed(2),
+        batchMilliseconds.approximate.toFixed(1),
+        ...[recallAt10.own, recallAt10.alike, recallAt10.apart].map((recall) => recall.toFixed(4)),
+      ],
+      [
+        'exact',
+        openSeconds.exact.toFixed(2),
+        queryMilliseconds.exact.toFixed(2),
+        batchMilliseconds.exact.toFixed(1),
+        ...['1', '1', '1'],
       ],
     ],
     result,

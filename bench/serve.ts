@@ -1,19 +1,23 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, fork } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { Agent, request } from 'node:http';
 import { join } from 'node:path';
 import { packageRoot } from '../src/io/packageRoot.js';
 
-export interface ServeMeasurement {
+/** One round of requests, and the memory that the service took after it. */
+export interface ServeRound {
   requests: number;
   /** answers other than 200, and connections that failed */
   errors: number;
-  seconds: number;
   requestsPerSecond: number;
   medianMilliseconds: number;
   p99Milliseconds: number;
-  /** resident memory of the service after the warm-up, in the middle, and at the end */
-  residentMegabytes: number[];
+  /** of the whole process */
+  residentMegabytes: number;
+  /** JavaScript objects, those included that are no longer used */
+  heapMegabytes: number;
+  /** contents of typed arrays and buffers */
+  bufferMegabytes: number;
 }
 
 const CONCURRENT = 200;
@@ -21,36 +25,40 @@ const CONCURRENT = 200;
 const KINDS = 8;
 
 /**
- * Starts `cn-clip serve` on an index (a model and its pictures are given by it) and keeps 200 requests under way for
- * `seconds`, after a third of that as warm-up.
+ * Starts `cn-clip serve` on an index (a model and its pictures are given by it) and keeps 200 requests under way, in
+ * rounds of `seconds`: memory that is lost grows from round to round. Round 0 has no requests, only the service as it starts.
+ *
+ * @param onRound told each round when it is over
  */
-export async function measureServe(index: string, seconds: number): Promise<ServeMeasurement> {
-  const service = spawn(process.execPath, [
-    join(packageRoot, 'bin', 'cn-clip.js'),
-    'serve',
-    index,
-    '--port',
-    '0',
-  ]);
+export async function measureServe(
+  index: string,
+  seconds: number,
+  rounds: number,
+  onRound: (round: ServeRound) => void,
+): Promise<void> {
+  const service = fork(join(packageRoot, 'bin', 'cn-clip.js'), ['serve', index, '--port', '0'], {
+    execArgv: ['--import', new URL('reportMemory.js', import.meta.url).href],
+    silent: true,
+  });
   try {
     const url = await urlOf(service);
     const picture = readFileSync(join(packageRoot, 'tests', 'fixtures', 'images', 'coffee.jpg'));
-    await load(url, picture, seconds / 3);
-    const residentMegabytes = [residentOf(service)];
-    const first = await load(url, picture, seconds / 2);
-    residentMegabytes.push(residentOf(service));
-    const second = await load(url, picture, seconds / 2);
-    residentMegabytes.push(residentOf(service));
-    const times = [...first.times, ...second.times].sort((a, b) => a - b);
-    return {
-      requests: times.length,
-      errors: first.errors + second.errors,
-      seconds,
-      requestsPerSecond: times.length / seconds,
-      medianMilliseconds: times[Math.floor(times.length / 2)],
-      p99Milliseconds: times[Math.floor(times.length * 0.99)],
-      residentMegabytes,
-    };
+    for (let round = 0; round <= rounds; round++) {
+      const { times, errors, took } = await load(url, picture, round === 0 ? 0 : seconds);
+      const { rss, heapUsed, external } = await memoryOf(service);
+      const megabytes = (bytes: number) => Math.round(bytes / 1e6);
+      times.sort((a, b) => a - b);
+      onRound({
+        requests: times.length,
+        errors,
+        requestsPerSecond: times.length / took,
+        medianMilliseconds: times[Math.floor(times.length / 2)] ?? 0,
+        p99Milliseconds: times[Math.floor(times.length * 0.99)] ?? 0,
+        residentMegabytes: megabytes(rss),
+        heapMegabytes: megabytes(heapUsed),
+        bufferMegabytes: megabytes(external),
+      });
+    }
   } finally {
     service.kill('SIGTERM');
   }
@@ -69,13 +77,22 @@ function urlOf(service: ChildProcess): Promise<URL> {
   });
 }
 
+/** Asks reportMemory.ts. */
+function memoryOf(service: ChildProcess): Promise<NodeJS.MemoryUsage> {
+  return new Promise((resolve) => {
+    service.once('message', (usage) => resolve(usage as NodeJS.MemoryUsage));
+    service.send('memory');
+  });
+}
+
 async function load(
   url: URL,
   picture: Buffer,
   seconds: number,
-): Promise<{ times: number[]; errors: number }> {
+): Promise<{ times: number[]; errors: number; took: number }> {
   const agent = new Agent({ keepAlive: true, maxSockets: CONCURRENT });
-  const end = performance.now() + 1000 * seconds;
+  const start = performance.now();
+  const end = start + 1000 * seconds;
   const times: number[] = [];
   let errors = 0;
   let sent = 0;
@@ -89,7 +106,7 @@ async function load(
   };
   await Promise.all(Array.from({ length: CONCURRENT }, client));
   agent.destroy();
-  return { times, errors };
+  return { times, errors, took: (performance.now() - start) / 1000 };
 }
 
 function send({ hostname, port }: URL, agent: Agent, picture: Buffer, number: number): Promise<number> {
@@ -119,10 +136,4 @@ function send({ hostname, port }: URL, agent: Agent, picture: Buffer, number: nu
     sending.on('error', reject);
     sending.end(body);
   });
-}
-
-/** Of another process, from Linux' /proc. */
-function residentOf({ pid }: ChildProcess): number {
-  const kilobytes = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))!;
-  return Math.round(Number(kilobytes[1]) / 1024);
 }

@@ -6,6 +6,7 @@ import { indexSchema } from '../config/search.js';
 import { createReporter, stopOnSignal } from '../io/terminal.js';
 import { fingerprintOf } from '../model/fingerprint.js';
 import { buildIndex } from '../search/buildIndex.js';
+import { describeApproximate } from '../search/openSearch.js';
 import { required } from './classificationModel.js';
 import { openEmbedder } from './embedder.js';
 
@@ -21,7 +22,7 @@ export function indexCommand(): Command {
     const out = resolve(required(config.out, 'out'));
     const embedder = await openEmbedder(config, reporter.line);
     try {
-      const { contextLength, batchSize, workers, split, source } = config;
+      const { contextLength, batchSize, workers, search, split, source } = config;
       const result = await buildIndex(out, {
         model: embedder.model,
         manifest: {
@@ -37,12 +38,16 @@ export function indexCommand(): Command {
         },
         batchSize,
         workers,
+        search,
         stopped: stopOnSignal(reporter, 'the batch under way is kept'),
         reporter,
       });
       const counts = `${result.encoded} encoded, ${result.kept} kept, ${result.broken} broken`;
       if (result.pictures === undefined) reporter.line(`stopped (${counts}): the same command goes on`);
-      else reporter.line(`${out}: ${result.pictures} pictures (${counts})`);
+      else {
+        reporter.line(`${out}: ${result.pictures} pictures (${counts})`);
+        if (result.graph !== undefined) reporter.line(describeApproximate(result.graph.recallAt10));
+      }
     } finally {
       await embedder.model.dispose();
     }

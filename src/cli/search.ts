@@ -4,9 +4,9 @@ import { addSettings, resolveSettings } from '../config/options.js';
 import { searchSchema } from '../config/search.js';
 import { pictureExtension } from '../data/pictureExtension.js';
 import { UserError } from '../errors.js';
-import { topK } from '../eval/ranking.js';
 import { writeSearchReport } from '../report/searchReport.js';
 import { openPictures } from '../search/indexSource.js';
+import { openSearch } from '../search/openSearch.js';
 import { readIndex } from '../search/pictureIndex.js';
 import { openIndexEmbedder } from './embedder.js';
 
@@ -16,7 +16,7 @@ export function searchCommand(): Command {
     .argument('<query>', 'a text, or a picture file');
   return addSettings(command, searchSchema).action(
     async (folder: string, query: string, flags: Record<string, unknown>) => {
-      const { k, json, html, ...settings } = resolveSettings(searchSchema, undefined, flags);
+      const { k, search: choice, json, html, ...settings } = resolveSettings(searchSchema, undefined, flags);
       const isPicture = pictureExtension(query) !== undefined;
       if (isPicture && !existsSync(query)) throw new UserError(`${query}: there is no such picture`);
       const index = readIndex(folder);
@@ -25,15 +25,19 @@ export function searchCommand(): Command {
         const features = isPicture
           ? await embedder.pictures([await embedder.pixels(query)])
           : await embedder.texts([query]);
-        const { indices, scores } = await topK(features, index.features, embedder.dimension, k);
+        const { search, kind, description } = await openSearch(folder, index, choice);
+        const { indices, scores } = await search.topK(features, k);
+        await search.dispose();
         const found = Array.from(indices, (row, i) => ({
           rank: i + 1,
           cosine: scores[i],
           picture: row,
           id: index.pictures[row].id,
         }));
-        if (json) process.stdout.write(`${JSON.stringify({ query, results: found }, null, 1)}\n`);
+        if (json)
+          process.stdout.write(`${JSON.stringify({ query, search: kind, results: found }, null, 1)}\n`);
         else {
+          process.stderr.write(`${description}\n`);
           process.stdout.write('rank   cosine  picture\n');
           for (const { rank, cosine, id } of found) {
             process.stdout.write(`${String(rank).padStart(4)}  ${cosine.toFixed(4).padStart(7)}  ${id}\n`);
@@ -47,6 +51,7 @@ export function searchCommand(): Command {
               isPicture,
               found,
               pictures,
+              description,
               total: index.pictures.length,
             });
           } finally {

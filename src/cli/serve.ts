@@ -1,8 +1,8 @@
 import { Command } from 'commander';
 import { addSettings, resolveSettings } from '../config/options.js';
 import { serveSchema } from '../config/search.js';
-import { Search } from '../eval/ranking.js';
 import { openPictures } from '../search/indexSource.js';
+import { openSearch } from '../search/openSearch.js';
 import { readIndex } from '../search/pictureIndex.js';
 import { createApp } from '../serve/app.js';
 import { startServer } from '../serve/server.js';
@@ -16,12 +16,14 @@ export function serveCommand(): Command {
     const index = readIndex(folder);
     const pictures = await openPictures(index.manifest.source, index.pictures);
     const embedder = await openIndexEmbedder(index, config, (line) => process.stderr.write(`${line}\n`));
-    const search = await Search.open(index.features, embedder.dimension);
+    const { search, description } = await openSearch(folder, index, config.search);
     try {
       const app = createApp(new SearchService(index, search, embedder, pictures, config), config);
       const server = await startServer(app, config.host, config.port);
       const stopped = signalled();
-      process.stdout.write(`${server.url} serves ${index.pictures.length} pictures; Ctrl-C ends it\n`);
+      process.stdout.write(
+        `${server.url} serves ${index.pictures.length} pictures (${description}); Ctrl-C ends it\n`,
+      );
       const signal = await stopped;
       process.stdout.write(`${signal}: finishing what is under way\n`);
       await server.close();

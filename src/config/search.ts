@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { datasetSources } from '../data/dataset.js';
+import { searchChoices } from '../search/openSearch.js';
 import { checkpoint, computing, contextLength, modelConfig, vocabulary, workers } from './common.js';
 
 const model = { model: checkpoint.optional(), modelConfig, vocabulary };
@@ -12,6 +13,11 @@ const indexedModel = {
 };
 
 const k = z.number().int().positive().max(1000).default(10).describe('pictures to find');
+
+const search = z
+  .enum(searchChoices)
+  .default('auto')
+  .describe('how to search; auto is approximate where the index was prepared for it');
 
 /** Everything that `cn-clip similarity` is told besides pictures and texts. */
 export const similaritySchema = z.strictObject({
@@ -30,6 +36,10 @@ export const indexSchema = z.strictObject({
   contextLength: contextLength('query'),
   batchSize: z.number().int().positive().default(64).describe('pictures of one run'),
   workers,
+  search: z
+    .enum(searchChoices)
+    .default('auto')
+    .describe('prepare approximate search; auto does above 100,000 pictures'),
   ...computing,
 });
 
@@ -37,6 +47,7 @@ export const indexSchema = z.strictObject({
 export const searchSchema = z.strictObject({
   ...indexedModel,
   k,
+  search,
   json: z.boolean().default(false).describe('print JSON'),
   html: z.string().optional().describe('file for a page with the pictures'),
   ...computing,
@@ -45,6 +56,7 @@ export const searchSchema = z.strictObject({
 /** Everything that `cn-clip serve` is told besides the index. */
 export const serveSchema = z.strictObject({
   ...indexedModel,
+  search,
   host: z.string().default('127.0.0.1').describe('address to listen on; only this machine by default'),
   port: z.number().int().min(0).max(65535).default(8080).describe('port; 0 takes a free one'),
   maxQueue: z.number().int().positive().default(256).describe('requests at a time; more are answered 503'),

@@ -208,7 +208,7 @@ export function normalize(features: Float32Array, dimension: number): Float32Arr
 }
 
 /** The inner product of a query and a candidate, summed in float64 in the order of the dimensions, as a float32. */
-function innerProduct(
+export function innerProduct(
   queries: Float32Array,
   query: number,
   candidates: Float32Array,

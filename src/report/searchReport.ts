@@ -12,6 +12,8 @@ export interface SearchResult {
   /** best first; `picture` is the number in the index */
   found: readonly { rank: number; cosine: number; picture: number; id: string }[];
   pictures: PictureReader;
+  /** how was searched */
+  description: string;
   /** pictures of the index */
   total: number;
 }
@@ -20,7 +22,7 @@ const THUMBNAIL_SIDE = 320;
 
 /** Writes a page with the pictures that were found, one HTML file that needs nothing else. */
 export async function writeSearchReport(path: string, result: SearchResult): Promise<void> {
-  const { query, isPicture, found, pictures, total } = result;
+  const { query, isPicture, found, pictures, description, total } = result;
   const cards: Html[] = [];
   for (const { rank, cosine, picture, id } of found) {
     const shown = await shownTag(async () => (await pictures.read(picture)).bytes, id);
@@ -32,7 +34,7 @@ export async function writeSearchReport(path: string, result: SearchResult): Pro
     ? html`<div class="card" style="max-width:12rem">${await shownTag(() => readFileSync(query), query)}</div>`
     : '';
   const body = html`<h1 lang="zh">${query}</h1>
-${asked}<p class="quiet">The ${found.length} nearest of ${grouped(total)} pictures, by cosine.</p>
+${asked}<p class="quiet">The ${found.length} nearest of ${grouped(total)} pictures, by cosine (${description}).</p>
 <ul class="mistakes" style="grid-template-columns:repeat(auto-fill,minmax(9.5rem,1fr))">
 ${cards}</ul>`;
   writeText(path, page(query, body));

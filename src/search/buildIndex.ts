@@ -1,5 +1,6 @@
 import {
   appendFileSync,
+  copyFileSync,
   existsSync,
   mkdirSync,
   readFileSync,
@@ -10,13 +11,18 @@ import {
 import { join } from 'node:path';
 import { ImageWorkerPool } from '../data/imageWorkerPool.js';
 import { readAhead } from '../data/readAhead.js';
+import { UserError } from '../errors.js';
 import { normalize } from '../eval/ranking.js';
 import { writeText } from '../io/atomic.js';
 import { bytesOf } from '../io/readFile.js';
 import type { Reporter } from '../io/terminal.js';
 import type { Model } from '../model/model.js';
+import { ApproximateSearch } from './approximateSearch.js';
+import { checkGraphFile } from './graphFile.js';
 import { listPictures } from './indexSource.js';
+import { type SearchChoice, wantsGraph } from './openSearch.js';
 import {
+  type GraphDescription,
   type IndexedPicture,
   indexFiles,
   type PictureIndex,
@@ -33,6 +39,8 @@ export interface BuildOptions {
   batchSize: number;
   /** threads that decode and resize */
   workers: number;
+  /** whether the index gets a graph for approximate search */
+  search: SearchChoice;
   /** asked after each batch; true ends the work, which the next run takes up */
   stopped: () => boolean;
   reporter: Reporter;
@@ -45,6 +53,8 @@ export interface BuildResult {
   encoded: number;
   /** pictures that can't be read or decoded */
   broken: number;
+  /** of the graph for approximate search, where the index has one */
+  graph: GraphDescription | undefined;
 }
 
 /** Batches that the workers have been asked for before their turn. */
@@ -53,12 +63,13 @@ const READ_AHEAD = 4;
 /**
  * Makes an index of pictures, or brings one up to date: unchanged pictures keep their features, where the model is the
  * same; those that are gone leave. What is done is kept in a folder beside, batch by batch, so that work that was stopped
- * or killed goes on from there. Broken pictures are reported and left out.
+ * or killed goes on from there. Broken pictures are reported and left out. The graph of approximate search, where there is to
+ * be one, is built last; unchanged features keep theirs.
  *
  * @throws UserError where there are no pictures, or `folder` holds something else
  */
 export async function buildIndex(folder: string, options: BuildOptions): Promise<BuildResult> {
-  const { model, manifest, batchSize, workers, stopped, reporter } = options;
+  const { model, manifest, batchSize, workers, search, stopped, reporter } = options;
   requireIndexPlace(folder);
   const { imageSource, pictures } = await listPictures(manifest.source, reporter.line);
   const { embed_dim: dimension, image_resolution: resolution } = model.config;
@@ -68,8 +79,8 @@ export async function buildIndex(folder: string, options: BuildOptions): Promise
       known.set(keyOf(picture), features.subarray(i * dimension, (i + 1) * dimension));
     }
   };
-  if (existsSync(join(folder, indexFiles.manifest))) {
-    const earlier = readIndex(folder);
+  const earlier = existsSync(join(folder, indexFiles.manifest)) ? readIndex(folder) : undefined;
+  if (earlier !== undefined) {
     if (earlier.manifest.fingerprint === manifest.fingerprint) note(earlier);
     else reporter.line(`${folder}: made with another model, so every picture is encoded again`);
   }
@@ -99,7 +110,7 @@ export async function buildIndex(folder: string, options: BuildOptions): Promise
         encoded += whole.length;
       }
       reporter.advance(kept + encoded + broken);
-      if (stopped()) return { pictures: undefined, kept, encoded, broken };
+      if (stopped()) return { pictures: undefined, kept, encoded, broken, graph: undefined };
     }
   } finally {
     reporter.end();
@@ -108,9 +119,57 @@ export async function buildIndex(folder: string, options: BuildOptions): Promise
   const indexed = pictures.filter((picture) => known.has(keyOf(picture)));
   const features = new Float32Array(indexed.length * dimension);
   for (const [i, picture] of indexed.entries()) features.set(known.get(keyOf(picture))!, i * dimension);
-  writeIndex(folder, { manifest, pictures: indexed, features });
+  let graph: GraphDescription | undefined;
+  const graphFile = join(progress.folder, indexFiles.graph);
+  if (wantsGraph(search, indexed.length)) {
+    graph = keepGraph(folder, earlier, features, graphFile);
+    graph ??= await buildGraph(graphFile, features, dimension, stopped, reporter);
+    if (graph === undefined) return { pictures: undefined, kept, encoded, broken, graph };
+  }
+  const index = { manifest: { ...manifest, graph }, pictures: indexed, features };
+  writeIndex(folder, index, graph === undefined ? undefined : graphFile);
   progress.remove();
-  return { pictures: indexed.length, kept, encoded, broken };
+  return { pictures: indexed.length, kept, encoded, broken, graph };
+}
+
+/** Copies the graph of the index as it was, where that has the same features and is whole. */
+function keepGraph(
+  folder: string,
+  earlier: PictureIndex | undefined,
+  features: Float32Array,
+  path: string,
+): GraphDescription | undefined {
+  const graph = earlier?.manifest.graph;
+  if (earlier === undefined || graph === undefined) return undefined;
+  if (Buffer.compare(bytesOf(earlier.features), bytesOf(features)) !== 0) return undefined;
+  const kept = join(folder, indexFiles.graph);
+  const { dimension } = earlier.manifest;
+  try {
+    if (checkGraphFile(kept, features.length / dimension, dimension) !== graph.sha256) return undefined;
+  } catch (error) {
+    if (error instanceof UserError) return undefined;
+    throw error;
+  }
+  copyFileSync(kept, path);
+  return graph;
+}
+
+async function buildGraph(
+  path: string,
+  features: Float32Array,
+  dimension: number,
+  stopped: () => boolean,
+  reporter: Reporter,
+): Promise<GraphDescription | undefined> {
+  reporter.begin('graph', features.length / dimension, 0);
+  try {
+    return await ApproximateSearch.build(path, features, dimension, (done) => {
+      reporter.advance(done);
+      return !stopped();
+    });
+  } finally {
+    reporter.end();
+  }
 }
 
 /** Rows move when a folder changes; a picture stays itself. */
@@ -137,7 +196,7 @@ class Progress {
   readonly #pictures: string;
 
   constructor(
-    private readonly folder: string,
+    readonly folder: string,
     fingerprint: string,
     dimension: number,
   ) {

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { datasetSources } from '../data/dataset.js';
@@ -13,6 +13,8 @@ export const indexFiles = {
   manifest: 'manifest.json',
   features: 'features.npy',
   pictures: 'pictures.jsonl',
+  /** only where the index has approximate search */
+  graph: 'graph.usearch',
 } as const;
 
 const FORMAT = 'cn-clip picture index 1';
@@ -36,10 +38,20 @@ const manifestSchema = z.strictObject({
     split: z.string().optional(),
     source: z.enum(datasetSources).optional(),
   }),
+  /** the graph of approximate search, where the index has one */
+  graph: z
+    .strictObject({
+      /** of its file */
+      sha256: z.string().regex(/^[0-9a-f]{64}$/),
+      /** share of the ten nearest that approximate search finds, over a sample of the index's own pictures */
+      recallAt10: z.number().min(0).max(1),
+    })
+    .optional(),
 });
 
 export type IndexManifest = z.infer<typeof manifestSchema>;
 export type IndexSource = IndexManifest['source'];
+export type GraphDescription = NonNullable<IndexManifest['graph']>;
 
 /** A picture of an index. */
 export interface IndexedPicture {
@@ -94,14 +106,23 @@ export function pictureLine({ id, row, version }: IndexedPicture): string {
   return `${JSON.stringify({ id, row, version })}\n`;
 }
 
-/** Writes an index in the place of an earlier one; readers see one or the other. */
-export function writeIndex(folder: string, { manifest, pictures, features }: PictureIndex): void {
+/**
+ * Writes an index in the place of an earlier one; readers see one or the other.
+ *
+ * @param graph the file that `manifest.graph` describes; it is moved
+ */
+export function writeIndex(
+  folder: string,
+  { manifest, pictures, features }: PictureIndex,
+  graph?: string,
+): void {
   requireIndexPlace(folder);
   writeDirectoryAtomic(folder, (temporary) => {
     writeNpy(join(temporary, indexFiles.features), features, [pictures.length, manifest.dimension]);
     writeFileAtomic(join(temporary, indexFiles.pictures), (append) => {
       for (const picture of pictures) append(pictureLine(picture));
     });
+    if (graph !== undefined) renameSync(graph, join(temporary, indexFiles.graph));
     const content = { format: FORMAT, pictures: pictures.length, ...manifest };
     writeText(join(temporary, indexFiles.manifest), JSON.stringify(content, null, 1));
   });

@@ -1,7 +1,7 @@
-import type { Search } from '../eval/ranking.js';
 import { shownPicture } from '../image/shownPicture.js';
 import type { Embedder } from '../search/embedder.js';
 import type { PictureReader } from '../search/indexSource.js';
+import type { Searcher } from '../search/openSearch.js';
 import type { PictureIndex } from '../search/pictureIndex.js';
 import { Batcher } from './batcher.js';
 
@@ -27,7 +27,7 @@ export class SearchService {
   /** @param search among the index's features */
   constructor(
     readonly index: PictureIndex,
-    search: Search,
+    search: Searcher,
     embedder: Embedder,
     pictures: PictureReader,
     { maxBatch, maxPixels }: { maxBatch: number; maxPixels: number },
