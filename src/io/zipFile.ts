@@ -148,16 +148,14 @@ export function openZipFile(path: string): ZipFileMember {
   if (local.readUInt32LE(0) !== LOCAL_SIGNATURE) throw broken('its member is not where the directory says');
   const start = header + 30 + local.readUInt16LE(26) + local.readUInt16LE(28);
   if (start + packed > file.size) throw broken('its member is cut off');
-  async function* stored(): AsyncGenerator<Uint8Array> {
+  function* stored(): Generator<Uint8Array> {
     for (let done = 0; done < packed; done += CHUNK_BYTES) {
-      const chunk = new Uint8Array(Math.min(CHUNK_BYTES, packed - done));
-      await file.readInto(start + done, chunk);
-      yield chunk;
+      yield file.read(start + done, Math.min(CHUNK_BYTES, packed - done), path);
     }
   }
   async function* unpack(): AsyncGenerator<Uint8Array> {
     // What goes wrong with reading comes out of the last of them.
-    const chunks: AsyncIterable<Uint8Array> =
+    const chunks: Iterable<Uint8Array> | AsyncIterable<Uint8Array> =
       method === STORED ? stored() : pipeline(stored(), createInflateRaw(), () => {});
     let found = 0;
     let foundCrc = 0;
