@@ -1,13 +1,16 @@
 import assert from 'node:assert/strict';
-import { cpSync, existsSync, readdirSync, readFileSync } from 'node:fs';
+import { cpSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { writeCheckpoint } from '../src/checkpoint/directory.js';
 import { openCheckpoint } from '../src/checkpoint/open.js';
+import { finetuneSchema } from '../src/config/finetune.js';
 import { readJsonLines } from '../src/io/jsonl.js';
+import type { Reporter } from '../src/io/terminal.js';
 import { prepareText } from '../src/text/tokenizer.js';
 import { buildVocabulary } from '../src/text/vocabulary.js';
 import { bestOf, scoreOf } from '../src/train/bestMetric.js';
+import { finetune as finetuneInProcess } from '../src/train/finetune.js';
 import { RunDirectory } from '../src/train/runDirectory.js';
 import { type CliResult, runCli } from './runCli.js';
 import { assertSameTensors, fixture, onnx, temporaryDirectory, tinyModel } from './support.js';
@@ -16,6 +19,7 @@ const folder = temporaryDirectory();
 const data = join(folder, 'data');
 const base = join(folder, 'base');
 const totalSteps = 2 * 17;
+const quiet: Reporter = { line: () => {}, begin: () => {}, advance: () => {}, end: () => {} };
 
 cpSync(fixture('dataset'), data, { recursive: true });
 const captions = [...readJsonLines(join(data, 'train_texts.jsonl'))].map(({ value }) => String(value.text));
@@ -212,6 +216,26 @@ test('a dry run tells what a run would do, overfits a batch, and writes nothing'
   assert.match(stdout, /about \d+\.\d GB of memory/);
   const [, first, last] = /12 steps on one batch, loss (\d+\.\d+) → (\d+\.\d+)/.exec(stdout)!;
   assert.ok(Number(last) < Number(first));
+});
+
+test('patience does not read validation.jsonl in every step', async () => {
+  const output = join(folder, 'noted');
+  const config = finetuneSchema.parse({
+    ...{ model: base, data, output, batchSize: 32, validBatchSize: 16, learningRate: 1e-3, warmupSteps: 2 },
+    ...{ maxSteps: 6, validEverySteps: 3, patience: 1, workers: 1 },
+  });
+  const file = join(output, 'validation.jsonl');
+  let step = 0;
+  let noted = '';
+  // Between two validations the file is none that could be read.
+  const shouldStop = () => {
+    step++;
+    if (step === 1) noted = readFileSync(file, 'utf8');
+    if (step <= 2) writeFileSync(file, step === 1 ? 'oops\n' : noted);
+    return false;
+  };
+  assert.ok(await finetuneInProcess(config, { reporter: quiet, shouldStop }));
+  assert.ok(validationsOf(output).length >= 2);
 });
 
 test('what is missing or too small is said', async () => {

@@ -135,8 +135,8 @@ export async function runStage(stage: Stage, run: TrainingRun): Promise<boolean>
         reporter.line(`stopped after step ${step} of ${name}; run the same command to go on`);
         return false;
       }
-      await validateIfDue(run, stage, progressAt(step));
-      if (step < totalSteps && isExhausted(run, stage)) {
+      const isMeasured = await validateIfDue(run, stage, progressAt(step));
+      if (isMeasured && step < totalSteps && isExhausted(run, stage)) {
         if (!isSaved) save(run, trainer, position, epoch + 1);
         log.note(
           `${name} ends after step ${step} of ${totalSteps}: ${config.patience} validations without a new best ${config.bestMetric}`,

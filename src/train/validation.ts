@@ -134,11 +134,14 @@ export interface Progress {
 /**
  * Measures what is due and not done yet, notes it, and keeps the weights that are best so far. The weights come before the
  * note: a run that is killed between the two validates again.
+ *
+ * @returns whether anything was measured
  */
-export async function validateIfDue(run: TrainingRun, stage: Stage, progress: Progress): Promise<void> {
+export async function validateIfDue(run: TrainingRun, stage: Stage, progress: Progress): Promise<boolean> {
   const { validations, config, directory, model, log } = run;
   const { step, stepsPerEpoch, totalSteps } = progress;
   const { number } = stage;
+  let isMeasured = false;
   for (const validation of validations) {
     const { set } = validation;
     if (!isDue(set, config, progress)) continue;
@@ -154,7 +157,9 @@ export async function validateIfDue(run: TrainingRun, stage: Stage, progress: Pr
       writeCheckpoint(directory.best, content);
     }
     log.validation(stage, record, validation.dataset.location, config.validBatchSize);
+    isMeasured = true;
   }
+  return isMeasured;
 }
 
 function isDue(
@@ -167,7 +172,7 @@ function isDue(
   return set === 'valid' && (every(validEverySteps) || every(validEveryEpochs * stepsPerEpoch));
 }
 
-/** Whether a stage has had as many validations without a new best as patience allows. */
+/** Whether a stage has had as many validations without a new best as patience allows. Reads all that were noted. */
 export function isExhausted({ config, directory }: TrainingRun, stage: Stage): boolean {
   const { patience, bestMetric } = config;
   if (patience === 0) return false;
