@@ -34,17 +34,16 @@ export async function dryRun(
 
 async function tryStage(run: DryRun, stage: Stage): Promise<void> {
   const { config, model, reporter } = run;
-  const { name, settings, freezeVision } = stage;
+  const { name, settings } = stage;
   const loader = trainingLoader(run, stage, { pixels: true, report: reporter.line });
   const totalSteps = stepCount(stage, loader.batchesPerEpoch);
-  const memory = estimateMemory(model.config, { ...settings, freezeVision }, config);
+  const memory = estimateMemory(model.config, settings, config);
   const teacher = await openTeacher(config, settings, reporter);
   const trainer = await createTrainer(model, {
     ...settings,
     schedule: 'none',
     dropout: false,
     totalSteps: OVERFIT_STEPS,
-    freezeVision,
     teacher,
   });
   try {

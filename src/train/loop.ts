@@ -35,13 +35,13 @@ function fitsInCache(model: Model, dataset: Dataset): boolean {
  */
 export async function runStage(stage: Stage, run: TrainingRun): Promise<boolean> {
   const { config, dataset, model, directory, log, reporter, shouldStop } = run;
-  const { settings, number, name, prefix, freezeVision } = stage;
+  const { settings, number, name, prefix } = stage;
   const hasLaterCheckpoint = number === 1 && directory.latest(2) !== undefined;
   if (hasLaterCheckpoint) return true;
 
   // Without augmentation nothing changes a locked tower's input, so its features are computed once; no pixels are decoded
   // after that.
-  const cacheFeatures = freezeVision && !settings.augment && fitsInCache(model, dataset);
+  const cacheFeatures = settings.freezeVision && !settings.augment && fitsInCache(model, dataset);
   const loader = trainingLoader(run, stage, { pixels: !cacheFeatures, report: log.note });
   let trainer: Trainer | undefined;
   let teacher: Model | undefined;
@@ -72,7 +72,7 @@ export async function runStage(stage: Stage, run: TrainingRun): Promise<boolean>
 
     teacher = await openTeacher(config, settings, reporter);
     const seed = seedOf(run, stage);
-    trainer = await createTrainer(model, { ...settings, totalSteps, freezeVision, seed, teacher });
+    trainer = await createTrainer(model, { ...settings, totalSteps, seed, teacher });
     directory.noteParameters(name, { trained: trainer.trainableCount, all: model.parameterCount });
     if (resumed !== undefined) {
       const training = openCheckpoint(resumed.path).training();

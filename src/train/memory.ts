@@ -38,7 +38,7 @@ const CONVOLUTION_VALUES = 6;
  */
 export function estimateMemory(
   config: ModelConfig,
-  settings: StageConfig & { freezeVision: boolean },
+  settings: StageConfig,
   { contextLength, readAhead }: { contextLength: number; readAhead: number },
 ): MemoryEstimate {
   const options = completeOptions({ ...settings, totalSteps: 1, teacher: undefined }, config);

@@ -56,7 +56,7 @@ export async function runTraining(plan: RunPlan, options: RunOptions): Promise<s
   reporter.line(`${dataset.location}: ${dataset.pairCount} pairs, ${dataset.imageCount} images`);
   requireResume(config);
   requireFit(tokenizer, modelConfig, config.contextLength);
-  for (const { settings, freezeVision } of stages) requireSuitable(settings, freezeVision, modelConfig);
+  for (const { settings } of stages) requireSuitable(settings, modelConfig);
   const origin =
     config.resume === undefined
       ? undefined

@@ -19,7 +19,6 @@ export interface Stage {
   /** its settings in the configuration, for messages: 'stage1.' */
   prefix: string;
   settings: StageConfig;
-  freezeVision: boolean;
 }
 
 /** A run with all that its stages need. */

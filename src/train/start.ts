@@ -41,8 +41,8 @@ export function requireResume({ resume, resetOptimizer, resetDataOffset }: RunCo
 }
 
 /** Whether a stage's settings suit each other and the model. @throws UserError as `createTrainer` */
-export function requireSuitable(settings: StageConfig, freezeVision: boolean, model: ModelConfig): void {
-  const options = { ...settings, freezeVision, totalSteps: 1, teacher: undefined };
+export function requireSuitable(settings: StageConfig, model: ModelConfig): void {
+  const options = { ...settings, totalSteps: 1, teacher: undefined };
   const names = parameterSpecs(model).map(({ name }) => name);
   trainableParameters(names, model, completeOptions(options, model));
 }
