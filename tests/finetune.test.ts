@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { cpSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { writeCheckpoint } from '../src/checkpoint/directory.js';
@@ -237,6 +237,33 @@ test('patience does not read validation.jsonl in every step', async () => {
   assert.ok(await finetuneInProcess(config, { reporter: quiet, shouldStop }));
   assert.ok(validationsOf(output).length >= 2);
 });
+
+test('what was opened is closed when a later part is missing', {
+  skip: !existsSync('/proc/self/fd'),
+}, async () => {
+  const output = join(folder, 'unopened');
+  const otherData = join(folder, 'elsewhere');
+  const config = finetuneSchema.parse({
+    ...{ model: base, data, output, batchSize: 32, validBatchSize: 16, learningRate: 1e-3, warmupSteps: 2 },
+    ...{ maxSteps: 1, otherData },
+  });
+  const running = finetuneInProcess(config, { reporter: quiet, shouldStop: () => false });
+  await assert.rejects(running, /elsewhere/);
+  assert.deepEqual(openFilesIn(data), []);
+});
+
+/** The files of a folder that this process holds open. */
+function openFilesIn(path: string): string[] {
+  const targets = readdirSync('/proc/self/fd').map((name) => {
+    try {
+      return readlinkSync(join('/proc/self/fd', name));
+    } catch {
+      // The one that listed the folder.
+      return '';
+    }
+  });
+  return targets.filter((target) => target.startsWith(path));
+}
 
 test('what is missing or too small is said', async () => {
   const output = join(folder, 'refused');

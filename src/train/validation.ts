@@ -47,7 +47,7 @@ export class Validation {
   /**
    * The validation split, unless validSplit is none, and the other dataset, if there is one.
    *
-   * @throws UserError where a split is missing, or has no pairs
+   * @throws UserError where a split is missing, or has no pairs: none stays open then
    */
   static async open(config: RunConfig, tokenizer: Tokenizer, reporter: Reporter): Promise<Validation[]> {
     const { data, validData, validSplit, otherData, otherSplit } = config;
@@ -58,19 +58,24 @@ export class Validation {
         throw new UserError(`${error.message}\n${hint}`);
       });
       const validation = new Validation(set, config, dataset, tokenizer, reporter);
-      validation.check();
       validations.push(validation);
+      validation.check();
     };
-    if (validSplit !== 'none') {
-      if (validData === undefined && partsOf(data).some((part) => part.split !== undefined)) {
-        throw new UserError(
-          "data says itself which splits to take: say with 'validData' what to validate on",
-        );
+    try {
+      if (validSplit !== 'none') {
+        if (validData === undefined && partsOf(data).some((part) => part.split !== undefined)) {
+          throw new UserError(
+            "data says itself which splits to take: say with 'validData' what to validate on",
+          );
+        }
+        const hint = `validSplit is '${validSplit}': 'none' trains without validation`;
+        await add('valid', validData ?? data, validSplit, hint);
       }
-      const hint = `validSplit is '${validSplit}': 'none' trains without validation`;
-      await add('valid', validData ?? data, validSplit, hint);
+      if (otherData !== undefined) await add('other', otherData, otherSplit, `otherSplit is '${otherSplit}'`);
+    } catch (error) {
+      for (const validation of validations) validation.close();
+      throw error;
     }
-    if (otherData !== undefined) await add('other', otherData, otherSplit, `otherSplit is '${otherSplit}'`);
     return validations;
   }
 
