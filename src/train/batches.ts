@@ -41,8 +41,8 @@ export async function* trainingBatches(loader: BatchLoader, options: EpochOption
   for (let epoch = Math.floor(stepCount / batchesPerEpoch); remaining > 0; epoch++) {
     const sums = { pairs: 0, cutTexts: 0, repeatedPairs: 0, replacedPairs: 0 };
     for await (const loaded of loader.batches(epoch, skipped)) {
-      const { n, length, ids, pixels, imageRows } = loaded;
-      const batch: TrainingBatch = { n, length, ids, pixels };
+      const { n, length, ids, pixels, teacherPixels, imageRows } = loaded;
+      const batch: TrainingBatch = { n, length, ids, pixels, teacherPixels };
       for (const [name, all] of Object.entries(features) as [keyof CachedFeatures, Float32Array][]) {
         batch[name] = rowsOf(all, imageRows, all.length / loader.dataset.imageCount);
       }
