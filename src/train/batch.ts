@@ -1,6 +1,7 @@
 import type { HostTensor } from '../engine/engine.js';
 import { assertVariance } from '../model/image.js';
 import { assertLength, assertTexts, type Model } from '../model/model.js';
+import { inParts, type Range } from '../rows.js';
 import { sizeOf } from '../shape.js';
 import { cutBatch, type PartedBatch, rowsOf } from './accumulate.js';
 import { dropoutFactors } from './dropout.js';
@@ -105,7 +106,7 @@ function draws(
   { model, dropoutSites, keptPatches }: TrainingPlan,
   { seed, maskRatio }: TrainerOptions,
   step: number,
-  { begin, end, length }: { begin: number; end: number; length: number },
+  { begin, end, length }: Range & { length: number },
 ): Record<string, HostTensor> {
   const n = end - begin;
   const sizes: Record<string, number> = { n, length };
@@ -121,14 +122,4 @@ function draws(
     feeds.keptTokens = { data, shape: [n, keptPatches] };
   }
   return feeds;
-}
-
-async function inParts(
-  parts: readonly { begin: number; end: number }[],
-  width: number,
-  encode: (begin: number, end: number) => Promise<Float32Array>,
-): Promise<Float32Array> {
-  const features = new Float32Array((parts.at(-1)?.end ?? 0) * width);
-  for (const { begin, end } of parts) features.set(await encode(begin, end), begin * width);
-  return features;
 }

@@ -64,15 +64,13 @@ export function estimateMemory(
   const states = weights + adapters + trained * 12;
 
   const rows = Math.ceil(settings.batchSize / accumulate);
-  const patches = isResNet(config) ? 0 : (config.image_resolution / config.vision_patch_size) ** 2;
-  const tokens = maskRatio > 0 ? keptPatchCount(config, maskRatio) + 1 : patches + 1;
   const vision = isResNet(config)
     ? CONVOLUTION_VALUES * convolutionOutputs(config) * (checkpointing ? 0.5 : 1)
     : transformerValues(
         config.vision_layers,
         config.vision_width,
         config.vision_width / config.vision_head_width,
-        tokens,
+        keptPatchCount(config, maskRatio) + 1,
         checkpointing,
       );
   const text = transformerValues(
