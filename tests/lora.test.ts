@@ -75,7 +75,9 @@ for (const engine of engines) {
 test('merging writes to the adapted weights alone', async () => {
   for (const engine of engines) {
     const model = tinyModel(engine);
-    await createTrainer(model, { ...options, lora: { ...lora, targets: 'mlp' } });
+    // Reading a weight in half precision gives a new array each time.
+    const half = { freezeText: true, frozenPrecision: 'float16' } as const;
+    await createTrainer(model, { ...options, ...half, lora: { ...lora, targets: 'mlp' } });
     const written: string[] = [];
     for (const [name, weight] of model.weights) {
       const write = weight.write.bind(weight);
@@ -87,7 +89,7 @@ test('merging writes to the adapted weights alone', async () => {
     await model.mergeAdapters();
     assert.deepEqual(
       written,
-      [...model.weights.keys()].filter((name) => isLoraTarget(name, 'mlp')),
+      [...model.weights.keys()].filter((name) => name.startsWith('visual.') && isLoraTarget(name, 'mlp')),
     );
   }
 });
