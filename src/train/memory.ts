@@ -34,7 +34,8 @@ const CONVOLUTION_VALUES = 6;
 /**
  * About how much memory a training step takes, from shapes alone. The factors of activations are fitted to peaks measured
  * on the onnx engine: ViT-B-16 + RBT3 with 8 pairs 3.9 GB (4.2 here), RN50 with 8 pairs 3.6 GB (3.5), the emoji model with
- * 128 pairs 0.63 GB (0.68). docs/finetuning.md has more; with checkpointing it is 18 % too low. Texts are counted at their full length; validation is not counted.
+ * 128 pairs 0.63 GB (0.68). docs/finetuning.md has more; with checkpointing it is 18 % too low. Texts are counted at
+ * their full length; validation and a teacher are not counted.
  */
 export function estimateMemory(
   config: ModelConfig,
