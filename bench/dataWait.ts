@@ -12,6 +12,7 @@ import { Tokenizer } from '../src/text/tokenizer.js';
 import { buildVocabulary } from '../src/text/vocabulary.js';
 import { createTrainer } from '../src/train/trainer.js';
 import type { Workload } from './measure.js';
+import { median } from './timing.js';
 
 export interface DataWait {
   model: string;
@@ -127,9 +128,4 @@ async function writeDataset(directory: string): Promise<{ pictureBytes: number; 
 
 function sum(values: number[]): number {
   return values.reduce((total, value) => total + value, 0);
-}
-
-function median(values: number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  return (sorted[(sorted.length - 1) >> 1] + sorted[sorted.length >> 1]) / 2;
 }

@@ -3,6 +3,7 @@ import { loadModelConfig } from '../src/model/config.js';
 import { createModel } from '../src/model/load.js';
 import { Random } from '../src/random.js';
 import { createTrainer } from '../src/train/trainer.js';
+import { median, timedRuns } from './timing.js';
 
 export interface Workload {
   model: string;
@@ -44,25 +45,18 @@ export async function measure(workload: Workload): Promise<Measurement[]> {
   );
 
   const timed = async (what: Measurement['what'], run: () => Promise<unknown>): Promise<Measurement> => {
-    const seconds: number[] = [];
-    for (let i = -2; i < workload.steps; i++) {
-      const began = performance.now();
-      await run();
-      if (i >= 0) seconds.push((performance.now() - began) / 1000);
-    }
-    seconds.sort((a, b) => a - b);
-    const middle = seconds.length >> 1;
-    const median = seconds.length % 2 === 1 ? seconds[middle] : (seconds[middle - 1] + seconds[middle]) / 2;
+    const seconds = await timedRuns(workload.steps, run);
+    const medianSeconds = median(seconds);
     return {
       model: workload.model,
       engine: engine.description,
       what,
       batchSize,
       contextLength,
-      medianSeconds: median,
-      minSeconds: seconds[0],
-      maxSeconds: seconds[seconds.length - 1],
-      samplesPerSecond: batchSize / median,
+      medianSeconds,
+      minSeconds: Math.min(...seconds),
+      maxSeconds: Math.max(...seconds),
+      samplesPerSecond: batchSize / medianSeconds,
     };
   };
 

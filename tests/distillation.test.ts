@@ -82,6 +82,25 @@ for (const engine of engines) {
   });
 }
 
+test('a teacher of another resolution sees the pictures that were resized for it', async () => {
+  const teacher = tinyModel(onnx, { embed_dim: 48, image_resolution: 16 }, 9);
+  const model = tinyModel(onnx);
+  const batch = randomBatch(model.config, 4, 7, 'teacher');
+  const { pixels: teacherPixels } = randomBatch(teacher.config, 4, 7, 'small');
+  for (const accumulate of [1, 2]) {
+    const trainer = await createTrainer(model, { ...trainerDefaults, teacher, accumulate });
+    const fromPixels = await trainer.lossAndGradients({ ...batch, teacherPixels });
+    const teacherFeatures = await teacher.encodeImages(teacherPixels, 4);
+    const cached = await trainer.lossAndGradients({ ...batch, teacherFeatures });
+    assertSameGradients(fromPixels.gradients, cached.gradients, 1e-6);
+    await assert.rejects(trainer.step(batch), /the batch has no teacherPixels, pictures of 16 a side/);
+    await assert.rejects(
+      trainer.step({ ...batch, teacherPixels: batch.pixels }),
+      /teacherPixels: 12288 values, expected 3072/,
+    );
+  }
+});
+
 test('features of the teacher that do not fit are an error', async () => {
   const teacher = tinyModel(onnx, { embed_dim: 48 }, 9);
   const trainer = await createTrainer(tinyModel(onnx), { ...trainerDefaults, teacher });

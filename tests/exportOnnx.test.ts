@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { basename, join } from 'node:path';
 import { test } from 'node:test';
 import * as ort from 'onnxruntime-node';
+import { frugalOptions } from '../src/export/parity.js';
 import { exportOnnx, loadModel, loadTokenizer, type Model, Tokenizer, UserError } from '../src/index.js';
 import { readSafetensors } from '../src/io/safetensors.js';
 import {
@@ -254,4 +256,8 @@ test('--optimize writes the graphs that ONNX Runtime fused', async () => {
     image(pixels, 2, model.config.image_resolution),
   );
   assert.ok(maxDifference(features, await model.encodeImages(pixels, 2)) < 1e-5);
+});
+
+test('sessions that compare take all cores', () => {
+  assert.equal(frugalOptions.intraOpNumThreads, availableParallelism());
 });

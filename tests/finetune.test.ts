@@ -1,13 +1,16 @@
 import assert from 'node:assert/strict';
-import { cpSync, existsSync, readdirSync, readFileSync } from 'node:fs';
+import { cpSync, existsSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { writeCheckpoint } from '../src/checkpoint/directory.js';
 import { openCheckpoint } from '../src/checkpoint/open.js';
+import { finetuneSchema } from '../src/config/finetune.js';
 import { readJsonLines } from '../src/io/jsonl.js';
+import type { Reporter } from '../src/io/terminal.js';
 import { prepareText } from '../src/text/tokenizer.js';
 import { buildVocabulary } from '../src/text/vocabulary.js';
 import { bestOf, scoreOf } from '../src/train/bestMetric.js';
+import { finetune as finetuneInProcess } from '../src/train/finetune.js';
 import { RunDirectory } from '../src/train/runDirectory.js';
 import { type CliResult, runCli } from './runCli.js';
 import { assertSameTensors, fixture, onnx, temporaryDirectory, tinyModel } from './support.js';
@@ -16,6 +19,7 @@ const folder = temporaryDirectory();
 const data = join(folder, 'data');
 const base = join(folder, 'base');
 const totalSteps = 2 * 17;
+const quiet: Reporter = { line: () => {}, begin: () => {}, advance: () => {}, end: () => {} };
 
 cpSync(fixture('dataset'), data, { recursive: true });
 const captions = [...readJsonLines(join(data, 'train_texts.jsonl'))].map(({ value }) => String(value.text));
@@ -213,6 +217,53 @@ test('a dry run tells what a run would do, overfits a batch, and writes nothing'
   const [, first, last] = /12 steps on one batch, loss (\d+\.\d+) → (\d+\.\d+)/.exec(stdout)!;
   assert.ok(Number(last) < Number(first));
 });
+
+test('patience does not read validation.jsonl in every step', async () => {
+  const output = join(folder, 'noted');
+  const config = finetuneSchema.parse({
+    ...{ model: base, data, output, batchSize: 32, validBatchSize: 16, learningRate: 1e-3, warmupSteps: 2 },
+    ...{ maxSteps: 6, validEverySteps: 3, patience: 1, workers: 1 },
+  });
+  const file = join(output, 'validation.jsonl');
+  let step = 0;
+  let noted = '';
+  // Between two validations the file is none that could be read.
+  const shouldStop = () => {
+    step++;
+    if (step === 1) noted = readFileSync(file, 'utf8');
+    if (step <= 2) writeFileSync(file, step === 1 ? 'oops\n' : noted);
+    return false;
+  };
+  assert.ok(await finetuneInProcess(config, { reporter: quiet, shouldStop }));
+  assert.ok(validationsOf(output).length >= 2);
+});
+
+test('what was opened is closed when a later part is missing', {
+  skip: !existsSync('/proc/self/fd'),
+}, async () => {
+  const output = join(folder, 'unopened');
+  const otherData = join(folder, 'elsewhere');
+  const config = finetuneSchema.parse({
+    ...{ model: base, data, output, batchSize: 32, validBatchSize: 16, learningRate: 1e-3, warmupSteps: 2 },
+    ...{ maxSteps: 1, otherData },
+  });
+  const running = finetuneInProcess(config, { reporter: quiet, shouldStop: () => false });
+  await assert.rejects(running, /elsewhere/);
+  assert.deepEqual(openFilesIn(data), []);
+});
+
+/** The files of a folder that this process holds open. */
+function openFilesIn(path: string): string[] {
+  const targets = readdirSync('/proc/self/fd').map((name) => {
+    try {
+      return readlinkSync(join('/proc/self/fd', name));
+    } catch {
+      // The one that listed the folder.
+      return '';
+    }
+  });
+  return targets.filter((target) => target.startsWith(path));
+}
 
 test('what is missing or too small is said', async () => {
   const output = join(folder, 'refused');

@@ -124,10 +124,6 @@ test('options that exclude each other or leave nothing to train are errors that 
     [{ accumulate: 1.5 }, /accumulate is 1.5, expected a whole number from 1/],
     [{ teacher: tinyModel(onnx), freezeVision: true }, /a teacher has no use with freezeVision/],
     [
-      { teacher: tinyModel(onnx, { image_resolution: 16 }) },
-      /the teacher takes pictures of 16 pixels a side, the model of 32/,
-    ],
-    [
       { lora: { rank: 2, alpha: 4, targets: 'mlp', heads: false }, headsOnly: true },
       /LoRA has no weights to adapt/,
     ],

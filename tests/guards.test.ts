@@ -13,13 +13,7 @@ import { onnx, tinyModel, trainerDefaults } from './support.js';
 function warnings(modelName: string, given: object): string[] {
   const base = { model: 'm', data: 'd', output: 'o', epochs: 1, batchSize: 128, learningRate: 1e-5 };
   const config = finetuneSchema.parse({ ...base, ...given });
-  const stage = {
-    number: 1 as const,
-    name: 'finetuning',
-    prefix: '',
-    settings: config,
-    freezeVision: config.freezeVision,
-  };
+  const stage = { number: 1 as const, name: 'finetuning', prefix: '', settings: config };
   const lines: string[] = [];
   warnAhead(stage, loadModelConfig(modelName), config, true, (line) => lines.push(line));
   return lines.filter((line) => !line.includes('needs about'));
@@ -42,7 +36,7 @@ test('memory that is not there is said, with what to change', () => {
     readAhead: 1,
   });
   const lines: string[] = [];
-  const stage = { number: 1 as const, name: 'finetuning', prefix: '', settings: config, freezeVision: false };
+  const stage = { number: 1 as const, name: 'finetuning', prefix: '', settings: config };
   warnAhead(stage, loadModelConfig('ViT-B-16'), config, false, (line) => lines.push(line));
   assert.match(
     lines.at(-1)!,
@@ -84,21 +78,17 @@ test('the estimate counts what a trainer trains', async () => {
     { lora: { rank: 3, alpha: 8, targets: 'all', heads: true } as const },
   ]) {
     const trainer = await createTrainer(tinyModel(onnx), { ...trainerDefaults, ...settings });
-    const estimate = estimateMemory(
-      config,
-      { ...stage, ...settings, freezeVision: 'freezeVision' in settings },
-      sizes,
-    );
+    const estimate = estimateMemory(config, { ...stage, ...settings }, sizes);
     assert.equal(estimate.trained, trainer.trainableCount);
     await trainer.dispose();
   }
   const all = parameterSpecs(config).reduce((sum, { shape }) => sum + sizeOf(shape), 0);
-  const full = estimateMemory(config, { ...stage, freezeVision: false }, sizes);
+  const full = estimateMemory(config, stage, sizes);
   assert.equal(full.parameters, all);
   assert.equal(full.states, 16 * all);
-  const parts = estimateMemory(config, { ...stage, accumulate: 4, freezeVision: false }, sizes);
+  const parts = estimateMemory(config, { ...stage, accumulate: 4 }, sizes);
   assert.equal(parts.activations, full.activations / 4);
-  const checkpointed = estimateMemory(config, { ...stage, checkpointing: true, freezeVision: false }, sizes);
+  const checkpointed = estimateMemory(config, { ...stage, checkpointing: true }, sizes);
   assert.equal(full.pixels, 2 * 8 * 3 * config.image_resolution ** 2 * 4);
   assert.ok(checkpointed.activations < full.activations);
 });

@@ -226,6 +226,21 @@ test('a pool that fails or is closed rejects what is under way and what follows'
   await assert.rejects(closed.load(rows), /were closed/);
 });
 
+test('the pictures for a teacher of another resolution are those of a loader of that resolution', async () => {
+  for (const augment of [false, true]) {
+    const batchesOf = (options: Partial<LoaderOptions>) =>
+      withLoader({ augment, workers: 2, ...options }, async (loader) => collect(loader.batches(2)));
+    const taught = await batchesOf({ teacherResolution: 24 });
+    const expected = await batchesOf({ resolution: 24 });
+    const alone = await batchesOf({ teacherResolution: 16 });
+    for (const [i, { pixels, teacherPixels }] of taught.entries()) {
+      assert.deepEqual(teacherPixels, expected[i].pixels);
+      assert.deepEqual(pixels, alone[i].pixels);
+      assert.equal(alone[i].teacherPixels, undefined);
+    }
+  }
+});
+
 test('augmented pictures depend on seed, epoch and pair alone', async () => {
   const pixelsOfPairs = (options: Partial<LoaderOptions>, epoch: number, startBatch = 0) =>
     withLoader({ augment: true, ...options }, async (loader) => {

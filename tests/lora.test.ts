@@ -72,6 +72,28 @@ for (const engine of engines) {
   });
 }
 
+test('merging writes to the adapted weights alone', async () => {
+  for (const engine of engines) {
+    const model = tinyModel(engine);
+    // Reading a weight in half precision gives a new array each time.
+    const half = { freezeText: true, frozenPrecision: 'float16' } as const;
+    await createTrainer(model, { ...options, ...half, lora: { ...lora, targets: 'mlp' } });
+    const written: string[] = [];
+    for (const [name, weight] of model.weights) {
+      const write = weight.write.bind(weight);
+      weight.write = (values) => {
+        written.push(name);
+        write(values);
+      };
+    }
+    await model.mergeAdapters();
+    assert.deepEqual(
+      written,
+      [...model.weights.keys()].filter((name) => name.startsWith('visual.') && isLoraTarget(name, 'mlp')),
+    );
+  }
+});
+
 test('both engines give the same gradients, accumulated too', async () => {
   const gradients = async (engine: Engine, changes: Partial<TrainerOptions>) => {
     const trainer = await createTrainer(tinyModel(engine), { ...options, ...changes });

@@ -17,8 +17,14 @@ const quiet: Reporter = { line: () => {}, begin: () => {}, advance: () => {}, en
 
 const stage = { epochs: 1, batchSize: 48, learningRate: 0.001, warmupSteps: 2 };
 const teacher = join(folder, 'teacher');
-const model = tinyModel(onnx, { embed_dim: 48 }, 5);
-writeCheckpoint(teacher, { weights: model.tensors, config: model.config });
+const smallTeacher = join(folder, 'small-teacher');
+for (const [path, changes] of [
+  [teacher, { embed_dim: 48 }],
+  [smallTeacher, { image_resolution: 16 }],
+] as const) {
+  const model = tinyModel(onnx, changes, 5);
+  writeCheckpoint(path, { weights: model.tensors, config: model.config });
+}
 
 async function vocabulary(): Promise<void> {
   const out = join(data, 'vocab.txt');
@@ -43,6 +49,8 @@ async function run(output: string, stage2: object, stopAfter = Infinity): Promis
 
 const settings = {
   adapters: { lora: { rank: 2, alpha: 4, heads: true }, checkpointing: true, teacher },
+  'a small teacher': { teacher: smallTeacher },
+  'a small teacher of changing pictures': { teacher: smallTeacher, augment: true },
   parts: { accumulate: 3, maskRatio: 0.5, freezeTextBlocks: 1, clipNorm: 0.5 },
 };
 for (const [name, stage2] of Object.entries(settings)) {
@@ -63,5 +71,13 @@ test('settings that do not suit a stage are refused before a folder is made', as
   const output = join(folder, 'unsuitable');
   await assert.rejects(run(output, { maskRatio: 0.5, freezeVision: true }), /maskRatio has no use/);
   await assert.rejects(run(output, { freezeTextBlocks: 9 }), /freezeTextBlocks is 9/);
+  // A teacher of stage 2 is no surprise after stage 1.
+  const nowhere = join(folder, 'nowhere');
+  await assert.rejects(run(output, { teacher: nowhere }), /nowhere does not exist: give a checkpoint/);
+  await assert.rejects(run(output, { teacher, freezeVision: true }), /a teacher has no use/);
+  const damaged = join(folder, 'damaged');
+  cpSync(teacher, damaged, { recursive: true });
+  cpSync(join(smallTeacher, 'config.json'), join(damaged, 'config.json'));
+  await assert.rejects(run(output, { teacher: damaged }), /damaged.*(text_projection|visual\.proj)/);
   assert.ok(!existsSync(output));
 });

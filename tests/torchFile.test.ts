@@ -5,6 +5,7 @@ import { test } from 'node:test';
 import { openCheckpoint } from '../src/checkpoint/open.js';
 import { openTorchFile } from '../src/checkpoint/torch/read.js';
 import { UserError } from '../src/errors.js';
+import { checkpointSource } from '../src/export/checkpointSource.js';
 import { readValues } from '../src/io/tensor.js';
 import { loadModel } from '../src/model/load.js';
 import { temporaryDirectory } from './support.js';
@@ -81,7 +82,8 @@ test('tensors in nested dictionaries are passed over, with their count and names
       ...[text('optimizer'), nested],
     ),
   );
-  const { tensors, notes } = openCheckpoint(write(archive(pickle)));
+  const file = write(archive(pickle));
+  const { tensors, notes } = openCheckpoint(file);
   assert.deepEqual([...tensors.keys()], ['a']);
   assert.equal(notes.length, 1);
   assert.match(
@@ -89,6 +91,11 @@ test('tensors in nested dictionaries are passed over, with their count and names
     /: 4 tensors in nested dictionaries are passed over: average\.model\.b, average\.model\.c, average\.model\.d, …$/,
   );
   assert.deepEqual(openCheckpoint(torchFixture('vit-train.pt')).notes, []);
+  // An export says it, too.
+  const said: string[] = [];
+  const warn = (line: string) => said.push(line);
+  assert.throws(() => checkpointSource(file, { config: 'tiny', warn }), { name: 'UserError' });
+  assert.deepEqual(said, notes);
 });
 
 test('views of a storage: offsets, transposed strides, repeated rows', () => {

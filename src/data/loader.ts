@@ -15,6 +15,8 @@ export interface LoaderOptions {
   tokenizer: Pick<Tokenizer, 'encodeBatch'>;
   /** side of the model's input image, pixels */
   resolution: number;
+  /** side of the pictures that batches hold for a teacher, too, where it is another one */
+  teacherResolution?: number;
   /** token ids a text, [CLS] and [SEP] included */
   contextLength: number;
   batchSize: number;
@@ -51,6 +53,8 @@ export interface Batch {
   ids: Int32Array;
   /** [n, 3, resolution, resolution], preprocessed; absent when the loader gives no pixels */
   pixels?: Float32Array;
+  /** [n, 3, teacherResolution, teacherResolution]: the same pictures, augmented alike; absent where that is the resolution */
+  teacherPixels?: Float32Array;
   /** image row of each pair */
   imageRows: Int32Array;
   /** dataset position of each pair */
@@ -88,6 +92,9 @@ interface Place {
   start: number;
 }
 
+/** The pairs of a batch and their pictures. */
+type Loaded = Pick<Batch, 'pairs' | 'pixels' | 'teacherPixels'>;
+
 /**
  * Batches of a dataset split, with images decoded in worker threads ahead of their turn. The order depends on seed and
  * epoch alone, not on the number of workers.
@@ -96,13 +103,19 @@ export class BatchLoader {
   readonly statistics: LoaderStatistics = { batches: 0, samples: 0, cutTexts: 0, waitSeconds: 0 };
   readonly #options: LoaderOptions;
   readonly #pool: ImageWorkerPool;
+  readonly #teacherPool: ImageWorkerPool | undefined;
   readonly #broken: BrokenImages | undefined;
   #pairKeys: PairKeys | undefined;
 
   constructor(options: LoaderOptions) {
     const { dataset, resolution, workers, maxBrokenRate, report = () => {} } = options;
+    const { teacherResolution = resolution } = options;
     this.#options = options;
     this.#pool = new ImageWorkerPool(workers, { source: dataset.imageSource, resolution });
+    if (teacherResolution !== resolution) {
+      const settings = { source: dataset.imageSource, resolution: teacherResolution };
+      this.#teacherPool = new ImageWorkerPool(workers, settings);
+    }
     if (maxBrokenRate !== undefined) {
       this.#broken = new BrokenImages(dataset.imageCount, maxBrokenRate, report);
     }
@@ -129,7 +142,7 @@ export class BatchLoader {
    * unless there is a maxBrokenRate, and above that rate; Error when a worker died
    */
   async *batches(epoch: number, startBatch = 0): AsyncGenerator<Batch> {
-    const load = (place: Place) =>
+    const load = (place: Place): Loaded | Promise<Loaded> =>
       this.#options.pixels ? this.#load(place) : { pairs: this.#pairsAt(place) };
     const places = this.#places(epoch, startBatch);
     for await (const { request, loaded, waitSeconds } of readAhead(places, load, this.#options.readAhead)) {
@@ -152,7 +165,7 @@ export class BatchLoader {
 
   /** Ends the workers at once. The dataset stays open: it belongs to the caller. */
   async close(): Promise<void> {
-    await this.#pool.close();
+    await Promise.all([this.#pool.close(), this.#teacherPool?.close()]);
   }
 
   *#places(epoch: number, startBatch: number): Generator<Place> {
@@ -188,7 +201,7 @@ export class BatchLoader {
   }
 
   /** Pairs and pixels of a batch. As long as images turn out to be broken, others take the place of their pairs. */
-  async #load(place: Place): Promise<{ pairs: Int32Array; pixels: Float32Array }> {
+  async #load(place: Place): Promise<Loaded> {
     let pairs = this.#pairsAt(place);
     let { pixels, failures } = await this.#readPairs(place.epoch, pairs);
     while (failures.size > 0) {
@@ -205,7 +218,7 @@ export class BatchLoader {
       pairs = replaced;
       failures = more.failures;
     }
-    return { pairs, pixels };
+    return { pairs, pixels, teacherPixels: await this.#readForTeacher(place.epoch, pairs) };
   }
 
   #imageRows(pairs: Int32Array): Int32Array {
@@ -213,8 +226,21 @@ export class BatchLoader {
   }
 
   #readPairs(epoch: number, pairs: Int32Array): ReturnType<ImageWorkerPool['load']> {
+    return this.#read(this.#imageRows(pairs), this.#augmentation(epoch, pairs));
+  }
+
+  /** The same pictures for the teacher, once it is known that they can be read. */
+  async #readForTeacher(epoch: number, pairs: Int32Array): Promise<Float32Array | undefined> {
+    if (this.#teacherPool === undefined) return undefined;
+    const augmentation = this.#augmentation(epoch, pairs);
+    const { pixels, failures } = await this.#teacherPool.load(this.#imageRows(pairs), augmentation);
+    for (const failure of failures.values()) throw new UserError(failure);
+    return pixels;
+  }
+
+  #augmentation(epoch: number, pairs: Int32Array): Augmentation | undefined {
     const { seed, augment } = this.#options;
-    return this.#read(this.#imageRows(pairs), augment ? { seed, epoch, pairs } : undefined);
+    return augment ? { seed, epoch, pairs } : undefined;
   }
 
   /** @throws UserError for a broken image, unless there is a maxBrokenRate, and above that rate */
@@ -226,11 +252,7 @@ export class BatchLoader {
     return loaded;
   }
 
-  #complete(
-    { order, start }: Place,
-    { pairs, pixels }: { pairs: Int32Array; pixels?: Float32Array },
-    loadSeconds: number,
-  ): Batch {
+  #complete({ order, start }: Place, { pairs, pixels, teacherPixels }: Loaded, loadSeconds: number): Batch {
     const { dataset, tokenizer, contextLength } = this.#options;
     const began = performance.now();
     const imageRows = this.#imageRows(pairs);
@@ -246,6 +268,7 @@ export class BatchLoader {
       length,
       ids,
       pixels,
+      teacherPixels,
       imageRows,
       pairs,
       cutTexts: cut,

@@ -1,5 +1,6 @@
 import * as ort from 'onnxruntime-node';
 import type { Constant, Graph, Node } from '../engine/onnx/graph.js';
+import { sessionOptions } from '../engine/onnx/sessionOptions.js';
 import { bytesOf } from '../io/readFile.js';
 import type { Dtype, LazyTensor, LazyTensors } from '../io/tensor.js';
 import { tensorOf } from '../io/tensor.js';
@@ -116,7 +117,7 @@ async function folded(model: OnnxModel): Promise<OnnxModel> {
 async function compute(model: OnnxModel, output: string): Promise<LazyTensor> {
   const needed = pruned({ ...model, inputs: [], outputs: [{ name: output, shape: [], dtype: 'F32' }] });
   const bytes = Buffer.concat([...encodeOnnx(needed, { withOutputShapes: false })]);
-  const session = await ort.InferenceSession.create(bytes, { logSeverityLevel: 3 });
+  const session = await ort.InferenceSession.create(bytes, sessionOptions('cpu'));
   try {
     const { data, dims } = (await session.run({}))[output];
     return tensorOf([...dims], Float32Array.from(data as Float32Array));

@@ -1,7 +1,8 @@
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
-import { availableParallelism, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as ort from 'onnxruntime-node';
+import { sessionOptions } from '../engine/onnx/sessionOptions.js';
 import { createEngine } from '../engine/select.js';
 import { loadModelConfig } from '../model/config.js';
 import { createModel } from '../model/load.js';
@@ -57,7 +58,7 @@ export async function benchmarkTowers(options: BenchmarkOptions): Promise<TowerS
   try {
     const source = existsSync(model)
       ? checkpointSource(model, { config: options.config, warn: report })
-      : await randomSource(model);
+      : await randomModel(model);
     // Speed is measured, not likeness: int8 of random weights may be far off.
     const minimumCosine = { fp32: -1, fp16: -1, int8: -1 };
     await exportOnnx(source, { out: join(folder, EXPORTED), precisions, minimumCosine });
@@ -66,12 +67,8 @@ export async function benchmarkTowers(options: BenchmarkOptions): Promise<TowerS
     for (const part of towerParts(EXPORTED)) {
       for (const precision of precisions) {
         for (const provider of providers) {
-          const session = await ort.InferenceSession.create(join(folder, part.fileName(precision)), {
-            executionProviders: [provider],
-            enableMemPattern: false,
-            intraOpNumThreads: availableParallelism(),
-            logSeverityLevel: 3,
-          });
+          const file = join(folder, part.fileName(precision));
+          const session = await ort.InferenceSession.create(file, sessionOptions(provider));
           try {
             for (const batchSize of options.batchSizes) {
               const tower = part.names.image === undefined ? 'text' : 'image';
@@ -105,15 +102,8 @@ function row(cells: readonly string[]): string {
   return cells.map((cell, i) => (i < 3 ? cell.padEnd(10) : cell.padStart(i === 3 ? 6 : 11))).join('');
 }
 
-async function randomSource(name: string): Promise<ExportSource & { release(): Promise<void> }> {
-  const model = createModel(loadModelConfig(name, { vocabSize: SMALL_VOCABULARY }), await createEngine(), 0);
-  return {
-    config: model.config,
-    tensors: model.tensors,
-    encodeImages: (pixels, n) => model.encodeImages(pixels, n),
-    encodeTexts: (ids, n, length) => model.encodeTexts(ids, n, length),
-    release: async () => {},
-  };
+async function randomModel(name: string): Promise<ExportSource> {
+  return createModel(loadModelConfig(name, { vocabSize: SMALL_VOCABULARY }), await createEngine(), 0);
 }
 
 function randomFeeds(

@@ -1,8 +1,7 @@
-import { openCheckpoint } from '../checkpoint/open.js';
 import { createEngine } from '../engine/select.js';
 import { bytesOf } from '../io/readFile.js';
 import type { LazyTensor } from '../io/tensor.js';
-import { fit, type LoadOptions, namedConfig, requireParameters } from '../model/load.js';
+import { fit, type LoadOptions, openParameters } from '../model/load.js';
 import { Model } from '../model/model.js';
 import { isTextParameter, isVisionParameter, parameterSpecs } from '../model/parameters.js';
 import type { ExportSource } from './options.js';
@@ -18,10 +17,7 @@ export function checkpointSource(
   options: Pick<LoadOptions, 'config' | 'warn'> = {},
 ): ExportSource {
   const { warn = console.warn } = options;
-  const checkpoint = openCheckpoint(location);
-  const config = options.config === undefined ? checkpoint.config() : namedConfig(options.config);
-  const { path } = checkpoint;
-  const parameters = requireParameters(checkpoint.tensors, path, config, { otherGrid: true });
+  const { path, config, parameters } = openParameters(location, options.config, warn);
   const specs = parameterSpecs(config);
   const tensors = specs.map(({ name, shape }): [string, LazyTensor] => [
     name,

@@ -4,6 +4,7 @@ import { UserError } from '../errors.js';
 import { byteLengthOf } from '../io/tensor.js';
 import { installedVersion, version } from '../io/version.js';
 import { type ModelConfig, requireFit } from '../model/config.js';
+import { inParts, rangesOf } from '../rows.js';
 import { Tokenizer } from '../text/tokenizer.js';
 import { assemble } from './assemble.js';
 import { checkOnnxFile } from './check.js';
@@ -165,19 +166,12 @@ function writeCompanions(
 async function expectedFeatures(source: ExportSource, samples: Samples): Promise<Features> {
   const { images, texts, length, pixels, ids } = samples;
   const width = source.config.embed_dim;
-  const encode = async (count: number, encoder: (begin: number, end: number) => Promise<Float32Array>) => {
-    const features = new Float32Array(count * width);
-    for (let begin = 0; begin < count; begin += BATCH) {
-      features.set(await encoder(begin, Math.min(count, begin + BATCH)), begin * width);
-    }
-    return features;
-  };
   const size = pixels.length / images;
   return {
-    image: await encode(images, (begin, end) =>
+    image: await inParts(rangesOf(images, BATCH), width, (begin, end) =>
       source.encodeImages(pixels.subarray(begin * size, end * size), end - begin),
     ),
-    text: await encode(texts, (begin, end) =>
+    text: await inParts(rangesOf(texts, BATCH), width, (begin, end) =>
       source.encodeTexts(ids.subarray(begin * length, end * length), end - begin, length),
     ),
   };

@@ -1,4 +1,4 @@
-import type { Node } from '../engine/onnx/graph.js';
+import { type Node, neededNodes } from '../engine/onnx/graph.js';
 import type { Dtype, LazyTensor } from '../io/tensor.js';
 
 /** An input or output of a model; a string in the shape is a size that is known when it runs. */
@@ -54,15 +54,8 @@ export function castNode(from: string, to: string, dtype: Dtype): Node {
 
 /** The nodes that some output depends on, and the initializers that they read. */
 export function pruned(model: OnnxModel): OnnxModel {
-  const needed = new Set(model.outputs.map(({ name }) => name));
-  const nodes = model.nodes
-    .toReversed()
-    .filter(({ inputs, outputs }) => {
-      if (!outputs.some((output) => needed.has(output))) return false;
-      for (const input of inputs) needed.add(input);
-      return true;
-    })
-    .reverse();
-  const initializers = new Map([...model.initializers].filter(([name]) => needed.has(name)));
+  const outputs = model.outputs.map(({ name }) => name);
+  const { nodes, values } = neededNodes(model.nodes, outputs);
+  const initializers = new Map([...model.initializers].filter(([name]) => values.has(name)));
   return { ...model, nodes, initializers };
 }

@@ -1,4 +1,5 @@
 import * as ort from 'onnxruntime-node';
+import { sessionOptions } from '../engine/onnx/sessionOptions.js';
 import { normalize, topK } from '../eval/ranking.js';
 import type { Samples } from './samples.js';
 
@@ -44,8 +45,7 @@ const RANKED = 10;
 
 /** Sessions that hold the weights once: mapped from the file, not packed anew for faster products. */
 export const frugalOptions: ort.InferenceSession.SessionOptions = {
-  executionProviders: ['cpu'],
-  logSeverityLevel: 3,
+  ...sessionOptions('cpu'),
   enableCpuMemArena: false,
   extra: { session: { disable_prepacking: '1' } },
 };

@@ -36,16 +36,32 @@ type Warn = (message: string) => void;
  */
 export async function loadModel(location: string, options: LoadOptions = {}): Promise<Model> {
   const warn = options.warn ?? console.warn;
-  const checkpoint = openCheckpoint(location);
-  const config = options.config === undefined ? checkpoint.config() : namedConfig(options.config);
-  const { tensors, path, notes } = checkpoint;
-  for (const note of notes) warn(note);
-  const parameters = requireParameters(tensors, path, config, { otherGrid: true });
+  const { path, config, parameters } = openParameters(location, options.config, warn);
   const engine = createEngine(options.engine, options.provider, warn);
   const weights = await readWeights(parameters, path, config, engine, warn);
   const model = new Model(await engine, config, weights);
   await model.expectConstantWeights(true);
   return model;
+}
+
+/**
+ * The parameters of a checkpoint, checked and not read yet; `fit` reads them. What of the checkpoint is passed over is
+ * said.
+ *
+ * @param given what the model is, or where that is written; by default what the checkpoint says
+ * @returns also the path of the file that holds them, for messages
+ * @throws UserError as `loadModel`
+ */
+export function openParameters(
+  location: string,
+  given: ModelConfig | string | undefined,
+  warn: Warn,
+): { path: string; config: ModelConfig; parameters: LazyTensors } {
+  const checkpoint = openCheckpoint(location);
+  const { tensors, path, notes } = checkpoint;
+  const config = typeof given === 'string' ? namedConfig(given) : (given ?? checkpoint.config());
+  for (const note of notes) warn(note);
+  return { path, config, parameters: requireParameters(tensors, path, config, { otherGrid: true }) };
 }
 
 /** @param engine may still be starting: reading begins meanwhile */
@@ -101,9 +117,7 @@ export function allocateModel(config: ModelConfig, engine: Engine): Model {
 
 /** Replaces all weights of a model by those of a checkpoint. @throws UserError as `loadModel` */
 export function readWeightsInto(model: Model, location: string, warn: Warn = console.warn): void {
-  const { tensors, path, notes } = openCheckpoint(location);
-  for (const note of notes) warn(note);
-  const parameters = requireParameters(tensors, path, model.config, { otherGrid: true });
+  const { path, parameters } = openParameters(location, model.config, warn);
   for (const [name, tensor] of model.weights) {
     tensor.write(fit(parameters, name, tensor.shape, path, warn));
   }

@@ -2,6 +2,7 @@ import type { Tensor } from '@tensorflow/tfjs-core';
 import type { DeviceTensor, Engine, HostTensor, Program, Signature, TensorSpec } from '../engine/engine.js';
 import { bytesOf } from '../io/readFile.js';
 import { type LazyTensor, tensorOf } from '../io/tensor.js';
+import { adapterNames } from '../nn/layers.js';
 import { sizeOf } from '../shape.js';
 import { encodeText } from './bert.js';
 import type { ModelConfig } from './config.js';
@@ -134,8 +135,7 @@ export class Model {
   async mergeAdapters(): Promise<void> {
     if (this.adapters.size === 0) return;
     for (const [name, weight] of this.weights) {
-      const merged = mergedValues(name, weight, this.adapters);
-      if (merged !== weight.read()) weight.write(merged);
+      if (this.adapters.has(adapterNames.a(name))) weight.write(mergedValues(name, weight, this.adapters));
     }
     for (const adapter of this.adapters.values()) adapter.dispose();
     this.adapters = new Map();

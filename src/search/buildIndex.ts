@@ -17,6 +17,7 @@ import { writeText } from '../io/atomic.js';
 import { bytesOf } from '../io/readFile.js';
 import type { Reporter } from '../io/terminal.js';
 import type { Model } from '../model/model.js';
+import { gatherRows } from '../rows.js';
 import { ApproximateSearch } from './approximateSearch.js';
 import { checkGraphFile } from './graphFile.js';
 import { listPictures } from './indexSource.js';
@@ -103,7 +104,7 @@ export async function buildIndex(folder: string, options: BuildOptions): Promise
         const features = normalize(await model.encodeImages(loaded.pixels, request.length), dimension);
         const found = {
           pictures: whole.map((i) => request[i]),
-          features: gather(features, whole, dimension),
+          features: gatherRows(features, whole, dimension),
         };
         progress.append(found);
         note(found);
@@ -179,14 +180,6 @@ function keyOf({ id, version }: IndexedPicture): string {
 
 function* batches<T>(items: readonly T[], size: number): Generator<T[]> {
   for (let first = 0; first < items.length; first += size) yield items.slice(first, first + size);
-}
-
-function gather(features: Float32Array, rows: readonly number[], dimension: number): Float32Array {
-  const gathered = new Float32Array(rows.length * dimension);
-  for (const [i, row] of rows.entries()) {
-    gathered.set(features.subarray(row * dimension, (row + 1) * dimension), i * dimension);
-  }
-  return gathered;
 }
 
 /** What an index that is being made has so far: features, then the lines of their pictures, appended batch by batch. */

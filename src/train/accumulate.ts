@@ -1,6 +1,7 @@
 import type { Tensor, Tensor2D } from '@tensorflow/tfjs-core';
 import * as tf from '@tensorflow/tfjs-core';
 import type { DeviceTensor, Feeds, HostTensor, Program } from '../engine/engine.js';
+import { type Range, rangesOf } from '../rows.js';
 import { sizeOf } from '../shape.js';
 import {
   type BackwardPass,
@@ -33,13 +34,9 @@ const imageGradient = gradientName('imageFeatures');
 const textGradient = gradientName('textFeatures');
 const sumName = (parameter: string) => `sum ${parameter}`;
 
-/** Sizes of the parts that a batch is cut into: `count` of them or, of a small batch, fewer. */
-export function cutBatch(n: number, count: number): { begin: number; end: number }[] {
-  const size = Math.ceil(n / count);
-  return Array.from({ length: Math.ceil(n / size) }, (_, i) => ({
-    begin: i * size,
-    end: Math.min(n, (i + 1) * size),
-  }));
+/** The parts that a batch is cut into: `count` of them or, of a small batch, fewer. */
+export function cutBatch(n: number, count: number): Range[] {
+  return rangesOf(n, Math.ceil(n / count));
 }
 
 /**

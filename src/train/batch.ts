@@ -1,6 +1,7 @@
 import type { HostTensor } from '../engine/engine.js';
 import { assertVariance } from '../model/image.js';
 import { assertLength, assertTexts, type Model } from '../model/model.js';
+import { inParts, type Range } from '../rows.js';
 import { sizeOf } from '../shape.js';
 import { cutBatch, type PartedBatch, rowsOf } from './accumulate.js';
 import { dropoutFactors } from './dropout.js';
@@ -21,6 +22,8 @@ export interface TrainingBatch {
   ids: Int32Array;
   /** [n, embed_dim], not normalised; only with `freezeText` */
   textFeatures?: Float32Array;
+  /** [n, 3, side, side], the same pictures preprocessed for a `teacher` of another resolution */
+  teacherPixels?: Float32Array;
   /** [n, the teacher's embed_dim], not normalised; only with a `teacher` */
   teacherFeatures?: Float32Array;
   n: number;
@@ -41,21 +44,24 @@ export async function prepareBatch(
 ): Promise<PartedBatch> {
   const { model, locked } = plan;
   const { config } = model;
-  const { n, length, ids, pixels } = batch;
+  const { n, length, ids } = batch;
   if (n < 1) throw new RangeError('the batch is empty');
   assertTexts(config, ids, n, length);
   const parts = cutBatch(n, options.accumulate);
-  const imageShape = [n, 3, config.image_resolution, config.image_resolution];
-  const pixelCount = sizeOf(imageShape.slice(1));
-  const requirePixels = () => {
-    if (pixels === undefined) throw new TypeError('the batch has no pixels');
-    assertLength('pixels', pixels.length, imageShape);
-    return pixels;
+  const pixelsFor = ({ config: { image_resolution: side } }: Model) => {
+    const name = side === config.image_resolution ? 'pixels' : 'teacherPixels';
+    const data = batch[name];
+    if (data === undefined) throw new TypeError(`the batch has no ${name}, pictures of ${side} a side`);
+    const shape = [n, 3, side, side];
+    assertLength(name, data.length, shape);
+    return { data, shape };
   };
-  const encodeImages = (encoder: Model) =>
-    inParts(parts, encoder.config.embed_dim, (begin, end) =>
-      encoder.encodeImages(requirePixels().subarray(begin * pixelCount, end * pixelCount), end - begin),
+  const encodeImages = (encoder: Model) => {
+    const pixels = pixelsFor(encoder);
+    return inParts(parts, encoder.config.embed_dim, (begin, end) =>
+      encoder.encodeImages(rowsOf(pixels, begin, end).data as Float32Array, end - begin),
     );
+  };
   const features = (name: string, values: Float32Array, width: number): HostTensor => {
     assertLength(name, values.length, [n, width]);
     return { data: values, shape: [n, width] };
@@ -67,7 +73,7 @@ export async function prepareBatch(
     tensors.imageFeatures = features('imageFeatures', values, config.embed_dim);
   } else {
     if (!plan.freezeBatchNorm) for (const { begin, end } of parts) assertVariance(config, end - begin);
-    tensors.pixels = { data: requirePixels(), shape: imageShape };
+    tensors.pixels = pixelsFor(model);
   }
   if (locked.text) {
     const encodeTexts = (begin: number, end: number) =>
@@ -100,7 +106,7 @@ function draws(
   { model, dropoutSites, keptPatches }: TrainingPlan,
   { seed, maskRatio }: TrainerOptions,
   step: number,
-  { begin, end, length }: { begin: number; end: number; length: number },
+  { begin, end, length }: Range & { length: number },
 ): Record<string, HostTensor> {
   const n = end - begin;
   const sizes: Record<string, number> = { n, length };
@@ -116,14 +122,4 @@ function draws(
     feeds.keptTokens = { data, shape: [n, keptPatches] };
   }
   return feeds;
-}
-
-async function inParts(
-  parts: readonly { begin: number; end: number }[],
-  width: number,
-  encode: (begin: number, end: number) => Promise<Float32Array>,
-): Promise<Float32Array> {
-  const features = new Float32Array((parts.at(-1)?.end ?? 0) * width);
-  for (const { begin, end } of parts) features.set(await encode(begin, end), begin * width);
-  return features;
 }

@@ -1,4 +1,5 @@
 import type { Batch, BatchLoader } from '../data/loader.js';
+import { gatherRows } from '../rows.js';
 import type { TrainingBatch } from './batch.js';
 
 /** Share of an epoch's pairs that repeat a text or an image of their batch above which one should know a way out. */
@@ -41,10 +42,10 @@ export async function* trainingBatches(loader: BatchLoader, options: EpochOption
   for (let epoch = Math.floor(stepCount / batchesPerEpoch); remaining > 0; epoch++) {
     const sums = { pairs: 0, cutTexts: 0, repeatedPairs: 0, replacedPairs: 0 };
     for await (const loaded of loader.batches(epoch, skipped)) {
-      const { n, length, ids, pixels, imageRows } = loaded;
-      const batch: TrainingBatch = { n, length, ids, pixels };
+      const { n, length, ids, pixels, teacherPixels, imageRows } = loaded;
+      const batch: TrainingBatch = { n, length, ids, pixels, teacherPixels };
       for (const [name, all] of Object.entries(features) as [keyof CachedFeatures, Float32Array][]) {
-        batch[name] = rowsOf(all, imageRows, all.length / loader.dataset.imageCount);
+        batch[name] = gatherRows(all, imageRows, all.length / loader.dataset.imageCount);
       }
       sums.pairs += n;
       for (const name of ['cutTexts', 'repeatedPairs', 'replacedPairs'] as const) sums[name] += loaded[name];
@@ -64,14 +65,6 @@ export async function* trainingBatches(loader: BatchLoader, options: EpochOption
       cutsTold = true;
     }
   }
-}
-
-function rowsOf(all: Float32Array, rows: Int32Array, width: number): Float32Array {
-  const chosen = new Float32Array(rows.length * width);
-  for (const [i, row] of rows.entries()) {
-    chosen.set(all.subarray(row * width, (row + 1) * width), i * width);
-  }
-  return chosen;
 }
 
 type Sums = Record<'pairs' | 'cutTexts' | 'repeatedPairs' | 'replacedPairs', number>;

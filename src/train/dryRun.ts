@@ -1,13 +1,14 @@
 import { stringify } from 'yaml';
 import type { Dataset } from '../data/dataset.js';
 import { UserError } from '../errors.js';
+import type { Model } from '../model/model.js';
 import { prepareText, type Tokenizer } from '../text/tokenizer.js';
 import { trainingBatches } from './batches.js';
 import { gigabytes } from './guards.js';
 import { estimateMemory, memoryThere } from './memory.js';
 import { type Stage, stepCount, type TrainingRun, trainingLoader } from './stage.js';
-import { openTeacher } from './start.js';
-import { createTrainer } from './trainer.js';
+import { openTeacher, teacherConfig } from './start.js';
+import { createTrainer, type Trainer } from './trainer.js';
 
 /** Texts whose tokens are counted. */
 const COUNTED_TEXTS = 20_000;
@@ -34,20 +35,22 @@ export async function dryRun(
 
 async function tryStage(run: DryRun, stage: Stage): Promise<void> {
   const { config, model, reporter } = run;
-  const { name, settings, freezeVision } = stage;
-  const loader = trainingLoader(run, stage, { pixels: true, report: reporter.line });
+  const { name, settings } = stage;
+  const teacherResolution = teacherConfig(settings)?.image_resolution;
+  const loader = trainingLoader(run, stage, { pixels: true, teacherResolution, report: reporter.line });
   const totalSteps = stepCount(stage, loader.batchesPerEpoch);
-  const memory = estimateMemory(model.config, { ...settings, freezeVision }, config);
-  const teacher = await openTeacher(config, settings, reporter);
-  const trainer = await createTrainer(model, {
-    ...settings,
-    schedule: 'none',
-    dropout: false,
-    totalSteps: OVERFIT_STEPS,
-    freezeVision,
-    teacher,
-  });
+  const memory = estimateMemory(model.config, settings, config);
+  let teacher: Model | undefined;
+  let trainer: Trainer | undefined;
   try {
+    teacher = await openTeacher(config, settings, reporter);
+    trainer = await createTrainer(model, {
+      ...settings,
+      schedule: 'none',
+      dropout: false,
+      totalSteps: OVERFIT_STEPS,
+      teacher,
+    });
     const share = (100 * trainer.trainableCount) / model.parameterCount;
     const count = (value: number) => value.toLocaleString('en');
     reporter.line(
@@ -79,7 +82,7 @@ async function tryStage(run: DryRun, stage: Stage): Promise<void> {
     }
   } finally {
     await loader.close();
-    await trainer.dispose();
+    await trainer?.dispose();
     await teacher?.dispose();
   }
 }

@@ -27,7 +27,7 @@ export async function finetune(config: FinetuneConfig, options: RunOptions): Pro
       settings: { ...complete, model: existsSync(model) ? resolve(model) : model },
       modelConfig,
       tokenizer,
-      stages: [{ number: 1, name: 'finetuning', prefix: '', settings, freezeVision: settings.freezeVision }],
+      stages: [{ number: 1, name: 'finetuning', prefix: '', settings }],
       weights: model,
     },
     options,

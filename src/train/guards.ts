@@ -22,8 +22,8 @@ export function warnAhead(
   isTrainedAlready: boolean,
   report: (line: string) => void,
 ): void {
-  const { settings, freezeVision, prefix } = stage;
-  const memory = estimateMemory(model, { ...settings, freezeVision }, config);
+  const { settings, prefix } = stage;
+  const memory = estimateMemory(model, settings, config);
   const rate = scaledRate(settings);
   const canSpoil = isTrainedAlready && settings.lora.rank === 0;
   if (canSpoil && memory.parameters > SMALLEST_RELEASED && settings.learningRate > FAR * rate) {

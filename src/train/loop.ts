@@ -1,10 +1,10 @@
 import { writeCheckpoint } from '../checkpoint/directory.js';
 import { openCheckpoint } from '../checkpoint/open.js';
-import type { Dataset } from '../data/dataset.js';
 import { UserError } from '../errors.js';
 import { encodeImages } from '../eval/encode.js';
 import type { Model } from '../model/model.js';
 import { type CachedFeatures, trainingBatches } from './batches.js';
+import { isCached, teacherFeatures } from './featureCache.js';
 import { ChanceLossGuard } from './guards.js';
 import type { Position, StepMetrics } from './runDirectory.js';
 import {
@@ -15,16 +15,9 @@ import {
   type TrainingRun,
   trainingLoader,
 } from './stage.js';
-import { changedFactors, openTeacher } from './start.js';
+import { changedFactors, openTeacher, teacherConfig } from './start.js';
 import { createTrainer, type Trainer } from './trainer.js';
 import { isExhausted, type Progress, validateIfDue } from './validation.js';
-
-/** Bytes of cached image features above which they are computed anew in every step. */
-const MAX_CACHED_BYTES = 2 ** 31;
-
-function fitsInCache(model: Model, dataset: Dataset): boolean {
-  return dataset.imageCount * model.config.embed_dim * 4 <= MAX_CACHED_BYTES;
-}
 
 /**
  * Runs one stage to its end. The model holds the weights of the run's newest checkpoint, if it has one: those of this
@@ -35,14 +28,19 @@ function fitsInCache(model: Model, dataset: Dataset): boolean {
  */
 export async function runStage(stage: Stage, run: TrainingRun): Promise<boolean> {
   const { config, dataset, model, directory, log, reporter, shouldStop } = run;
-  const { settings, number, name, prefix, freezeVision } = stage;
+  const { settings, number, name, prefix } = stage;
   const hasLaterCheckpoint = number === 1 && directory.latest(2) !== undefined;
   if (hasLaterCheckpoint) return true;
 
-  // Without augmentation nothing changes a locked tower's input, so its features are computed once; no pixels are decoded
-  // after that.
-  const cacheFeatures = freezeVision && !settings.augment && fitsInCache(model, dataset);
-  const loader = trainingLoader(run, stage, { pixels: !cacheFeatures, report: log.note });
+  // With features of a locked tower no pixels are decoded any more.
+  const cacheFeatures = settings.freezeVision && isCached(settings, dataset, model.config);
+  const taught = teacherConfig(settings);
+  const cacheTeacher = taught !== undefined && isCached(settings, dataset, taught);
+  const loader = trainingLoader(run, stage, {
+    pixels: !cacheFeatures,
+    teacherResolution: cacheTeacher ? undefined : taught?.image_resolution,
+    report: log.note,
+  });
   let trainer: Trainer | undefined;
   let teacher: Model | undefined;
   try {
@@ -72,7 +70,7 @@ export async function runStage(stage: Stage, run: TrainingRun): Promise<boolean>
 
     teacher = await openTeacher(config, settings, reporter);
     const seed = seedOf(run, stage);
-    trainer = await createTrainer(model, { ...settings, totalSteps, freezeVision, seed, teacher });
+    trainer = await createTrainer(model, { ...settings, totalSteps, seed, teacher });
     directory.noteParameters(name, { trained: trainer.trainableCount, all: model.parameterCount });
     if (resumed !== undefined) {
       const training = openCheckpoint(resumed.path).training();
@@ -85,8 +83,8 @@ export async function runStage(stage: Stage, run: TrainingRun): Promise<boolean>
     }
     const features: CachedFeatures = {};
     if (cacheFeatures) features.imageFeatures = await encodeImages(model, loader, reporter);
-    if (teacher !== undefined && !settings.augment && fitsInCache(teacher, dataset)) {
-      features.teacherFeatures = await encodeImages(teacher, loader, reporter);
+    if (teacher !== undefined && cacheTeacher) {
+      features.teacherFeatures = await teacherFeatures(run, stage, teacher, loader);
     }
 
     reporter.begin(name, totalSteps, before);
@@ -135,8 +133,8 @@ export async function runStage(stage: Stage, run: TrainingRun): Promise<boolean>
         reporter.line(`stopped after step ${step} of ${name}; run the same command to go on`);
         return false;
       }
-      await validateIfDue(run, stage, progressAt(step));
-      if (step < totalSteps && isExhausted(run, stage)) {
+      const isMeasured = await validateIfDue(run, stage, progressAt(step));
+      if (isMeasured && step < totalSteps && isExhausted(run, stage)) {
         if (!isSaved) save(run, trainer, position, epoch + 1);
         log.note(
           `${name} ends after step ${step} of ${totalSteps}: ${config.patience} validations without a new best ${config.bestMetric}`,

@@ -34,11 +34,12 @@ const CONVOLUTION_VALUES = 6;
 /**
  * About how much memory a training step takes, from shapes alone. The factors of activations are fitted to peaks measured
  * on the onnx engine: ViT-B-16 + RBT3 with 8 pairs 3.9 GB (4.2 here), RN50 with 8 pairs 3.6 GB (3.5), the emoji model with
- * 128 pairs 0.63 GB (0.68). Texts are counted at their full length; validation is not counted.
+ * 128 pairs 0.63 GB (0.68). docs/finetuning.md has more; with checkpointing it is 18 % too low. Texts are counted at
+ * their full length; validation and a teacher are not counted.
  */
 export function estimateMemory(
   config: ModelConfig,
-  settings: StageConfig & { freezeVision: boolean },
+  settings: StageConfig,
   { contextLength, readAhead }: { contextLength: number; readAhead: number },
 ): MemoryEstimate {
   const options = completeOptions({ ...settings, totalSteps: 1, teacher: undefined }, config);
@@ -64,15 +65,13 @@ export function estimateMemory(
   const states = weights + adapters + trained * 12;
 
   const rows = Math.ceil(settings.batchSize / accumulate);
-  const patches = isResNet(config) ? 0 : (config.image_resolution / config.vision_patch_size) ** 2;
-  const tokens = maskRatio > 0 ? keptPatchCount(config, maskRatio) + 1 : patches + 1;
   const vision = isResNet(config)
     ? CONVOLUTION_VALUES * convolutionOutputs(config) * (checkpointing ? 0.5 : 1)
     : transformerValues(
         config.vision_layers,
         config.vision_width,
         config.vision_width / config.vision_head_width,
-        tokens,
+        keptPatchCount(config, maskRatio) + 1,
         checkpointing,
       );
   const text = transformerValues(

@@ -74,7 +74,7 @@ export function completeOptions(
   requireCount('accumulate', accumulate, 1);
   requireCount('lora.rank', lora.rank, 0);
   checkMasking(options, config);
-  checkTeacher(options, config);
+  if (options.teacher !== undefined) requireUseOfTeacher(options);
   return options;
 }
 
@@ -92,15 +92,8 @@ function checkMasking({ maskRatio, freezeVision }: TrainerOptions, config: Model
   }
 }
 
-function checkTeacher({ teacher, freezeVision }: TrainerOptions, config: ModelConfig): void {
-  if (teacher === undefined) return;
+/** @throws UserError where a teacher would change nothing */
+export function requireUseOfTeacher({ freezeVision }: Pick<Freezing, 'freezeVision'>): void {
   if (freezeVision)
     throw new UserError('a teacher has no use with freezeVision: image features stay as they are');
-  const { image_resolution: side } = teacher.config;
-  if (side !== config.image_resolution) {
-    throw new UserError(
-      `the teacher takes pictures of ${side} pixels a side, the model of ${config.image_resolution}: ` +
-        'choose a teacher of the same resolution',
-    );
-  }
 }

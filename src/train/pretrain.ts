@@ -32,9 +32,9 @@ export async function pretrain(
   const modelConfig = loadModelConfig(config.model, { vocabSize: tokenizer.vocabularySize });
   const settings = withAdamW(config, modelConfig);
   const stages = numbers.map((number): Stage => {
-    const stage = stageSettings(settings[`stage${number}`]);
-    const freezeVision = number === 1 || stage.freezeVision;
-    return { number, name: `stage ${number}`, prefix: `stage${number}.`, settings: stage, freezeVision };
+    const given = stageSettings(settings[`stage${number}`]);
+    const stage = number === 1 ? { ...given, freezeVision: true } : given;
+    return { number, name: `stage ${number}`, prefix: `stage${number}.`, settings: stage };
   });
   return runTraining(
     {

@@ -15,7 +15,7 @@ import { runStage } from './loop.js';
 import { outcomeLines } from './outcome.js';
 import { RunDirectory } from './runDirectory.js';
 import { RunLog } from './runLog.js';
-import type { Stage } from './stage.js';
+import type { Stage, TrainingRun } from './stage.js';
 import { openOrigin, requireResume, requireSuitable } from './start.js';
 import { Validation } from './validation.js';
 
@@ -51,54 +51,69 @@ export interface RunPlan {
  */
 export async function runTraining(plan: RunPlan, options: RunOptions): Promise<string | undefined> {
   const { config, modelConfig, tokenizer, stages } = plan;
-  const { reporter, shouldStop } = options;
-  const dataset = await openData(config.data, { split: config.split, warn: reporter.line });
-  reporter.line(`${dataset.location}: ${dataset.pairCount} pairs, ${dataset.imageCount} images`);
+  const { reporter } = options;
   requireResume(config);
   requireFit(tokenizer, modelConfig, config.contextLength);
-  for (const { settings, freezeVision } of stages) requireSuitable(settings, freezeVision, modelConfig);
-  const origin =
-    config.resume === undefined
-      ? undefined
-      : openOrigin(
-          config.resume,
-          stages.map(({ number }) => number),
-          config,
-        );
-  const directory = new RunDirectory(config.output, origin);
-  const outcome = outcomeSettings(plan.settings);
-  if (!options.dryRun) directory.check(outcome);
-  const validations = await Validation.open(config, tokenizer, reporter);
-  const isTrainedAlready = plan.weights !== undefined || origin !== undefined;
-  for (const stage of stages) warnAhead(stage, modelConfig, config, isTrainedAlready, reporter.line);
+  for (const { settings } of stages) requireSuitable(settings, modelConfig);
+  const opened: { close(): void }[] = [];
+  try {
+    const dataset = await openData(config.data, { split: config.split, warn: reporter.line });
+    opened.push(dataset);
+    reporter.line(`${dataset.location}: ${dataset.pairCount} pairs, ${dataset.imageCount} images`);
+    const origin =
+      config.resume === undefined
+        ? undefined
+        : openOrigin(
+            config.resume,
+            stages.map(({ number }) => number),
+            config,
+          );
+    const directory = new RunDirectory(config.output, origin);
+    if (!options.dryRun) directory.check(outcomeSettings(plan.settings));
+    const validations = await Validation.open(config, tokenizer, reporter);
+    opened.push(...validations);
+    const isTrainedAlready = plan.weights !== undefined || origin !== undefined;
+    for (const stage of stages) warnAhead(stage, modelConfig, config, isTrainedAlready, reporter.line);
+    const start = (options.dryRun ? origin : directory.latest())?.path ?? plan.weights;
+    return await runStages(plan, options, { dataset, validations, directory, start });
+  } finally {
+    for (const each of opened) each.close();
+  }
+}
+
+/** The stages of a run whose data are open, from the weights of a checkpoint or from new ones. */
+async function runStages(
+  plan: RunPlan,
+  { reporter, shouldStop, dryRun: isDry }: RunOptions,
+  opened: Pick<TrainingRun, 'dataset' | 'validations' | 'directory'> & { start: string | undefined },
+): Promise<string | undefined> {
+  const { config, modelConfig, tokenizer, stages } = plan;
+  const { start, directory, ...data } = opened;
   const engine = await createEngine(config.engine, config.provider, reporter.line);
-  const start = (options.dryRun ? origin : directory.latest())?.path ?? plan.weights;
   const model =
     start === undefined ? createModel(modelConfig, engine, config.seed) : allocateModel(modelConfig, engine);
-  if (start !== undefined) readWeightsInto(model, start, reporter.line);
-  else plan.initialize?.(model);
-  const log = new RunLog(directory, config.logEverySteps, reporter);
-  const run = { config, dataset, validations, model, tokenizer, directory, log, reporter, shouldStop };
   try {
+    if (start !== undefined) readWeightsInto(model, start, reporter.line);
+    else plan.initialize?.(model);
+    const log = new RunLog(directory, config.logEverySteps, reporter);
+    const run = { ...data, config, model, tokenizer, directory, log, reporter, shouldStop };
     reporter.line(`${engine.description}, ${model.parameterCount.toLocaleString('en')} parameters`);
-    if (options.dryRun) {
+    if (isDry) {
       await dryRun(run, stages, plan.settings);
       return undefined;
     }
     // Only now: what was wrong so far has left no folder behind.
-    directory.open(outcome);
+    directory.open(outcomeSettings(plan.settings));
     for (const stage of stages) {
       const isDone = await runStage(stage, run);
       writeTrainReport(directory.path);
       if (!isDone) return undefined;
     }
     for (const line of outcomeLines(directory, config.bestMetric)) log.note(line);
+    return directory.model;
   } finally {
     await model.dispose();
-    dataset.close();
-    for (const validation of validations) validation.close();
   }
-  return directory.model;
 }
 
 /** Settings that are paths: a folder is the same one however it is written. */

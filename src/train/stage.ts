@@ -2,7 +2,7 @@ import { basename } from 'node:path';
 import type { CheckpointContent } from '../checkpoint/directory.js';
 import type { RunConfig, StageConfig } from '../config/training.js';
 import type { Dataset } from '../data/dataset.js';
-import { BatchLoader } from '../data/loader.js';
+import { BatchLoader, type LoaderOptions } from '../data/loader.js';
 import { UserError } from '../errors.js';
 import type { Reporter } from '../io/terminal.js';
 import type { Model } from '../model/model.js';
@@ -19,7 +19,6 @@ export interface Stage {
   /** its settings in the configuration, for messages: 'stage1.' */
   prefix: string;
   settings: StageConfig;
-  freezeVision: boolean;
 }
 
 /** A run with all that its stages need. */
@@ -46,7 +45,7 @@ export function seedOf({ config }: Pick<TrainingRun, 'config'>, { number }: Stag
 export function trainingLoader(
   run: Omit<TrainingRun, 'directory' | 'log' | 'shouldStop' | 'validations'>,
   stage: Stage,
-  options: { pixels: boolean; report: (line: string) => void },
+  options: Pick<LoaderOptions, 'pixels' | 'report'> & Partial<LoaderOptions>,
 ): BatchLoader {
   const { config, dataset, tokenizer, model } = run;
   return new BatchLoader({

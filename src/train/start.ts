@@ -10,11 +10,11 @@ import { UserError } from '../errors.js';
 import type { Reporter } from '../io/terminal.js';
 import type { ModelConfig } from '../model/config.js';
 import { initializationTable, initializeTower } from '../model/initialize.js';
-import { loadModel } from '../model/load.js';
+import { loadModel, openParameters } from '../model/load.js';
 import type { Model } from '../model/model.js';
 import { isVisionParameter, parameterSpecs } from '../model/parameters.js';
 import { trainableParameters } from './freezing.js';
-import { completeOptions } from './options.js';
+import { completeOptions, requireUseOfTeacher } from './options.js';
 import type { Position } from './runDirectory.js';
 
 /** The folder of the first dataset, where a vocabulary is looked for. */
@@ -40,11 +40,20 @@ export function requireResume({ resume, resetOptimizer, resetDataOffset }: RunCo
   }
 }
 
-/** Whether a stage's settings suit each other and the model. @throws UserError as `createTrainer` */
-export function requireSuitable(settings: StageConfig, freezeVision: boolean, model: ModelConfig): void {
-  const options = { ...settings, freezeVision, totalSteps: 1, teacher: undefined };
+/**
+ * Whether a stage's settings suit each other and the model, and its teacher can be loaded; the teacher's tensors are not
+ * read.
+ *
+ * @throws UserError as `createTrainer` and `loadModel`
+ */
+export function requireSuitable(settings: StageConfig, model: ModelConfig): void {
+  const { teacher } = settings;
+  const options = { ...settings, totalSteps: 1, teacher: undefined };
   const names = parameterSpecs(model).map(({ name }) => name);
   trainableParameters(names, model, completeOptions(options, model));
+  if (teacher === undefined) return;
+  requireUseOfTeacher(settings);
+  openParameters(teacher, undefined, () => {});
 }
 
 /**
@@ -76,6 +85,7 @@ export function openOrigin(
   const step = resetDataOffset ? 0 : training.step;
   return { path: location, position: { stage, step, totalSteps: Math.max(1, training.step) } };
 }
+
 /** Stage 1 of pretraining does not train the image tower. */
 function stageOf({ optimizer }: TrainingState): 1 | 2 | undefined {
   if (optimizer === undefined) return undefined;
@@ -101,6 +111,11 @@ export function initializeTowers(model: Model, { init }: PretrainConfig, reporte
     if (file === undefined) continue;
     for (const line of initializationTable(initializeTower(model, tower, file))) reporter.line(line);
   }
+}
+
+/** The config of a stage's teacher, if it has one. */
+export function teacherConfig({ teacher }: StageConfig): ModelConfig | undefined {
+  return teacher === undefined ? undefined : openCheckpoint(teacher).config();
 }
 
 /** The model whose image features a stage comes near to, if it has one. @throws UserError as `loadModel` */

@@ -47,7 +47,7 @@ export class Validation {
   /**
    * The validation split, unless validSplit is none, and the other dataset, if there is one.
    *
-   * @throws UserError where a split is missing, or has no pairs
+   * @throws UserError where a split is missing, or has no pairs: none stays open then
    */
   static async open(config: RunConfig, tokenizer: Tokenizer, reporter: Reporter): Promise<Validation[]> {
     const { data, validData, validSplit, otherData, otherSplit } = config;
@@ -58,19 +58,24 @@ export class Validation {
         throw new UserError(`${error.message}\n${hint}`);
       });
       const validation = new Validation(set, config, dataset, tokenizer, reporter);
-      validation.check();
       validations.push(validation);
+      validation.check();
     };
-    if (validSplit !== 'none') {
-      if (validData === undefined && partsOf(data).some((part) => part.split !== undefined)) {
-        throw new UserError(
-          "data says itself which splits to take: say with 'validData' what to validate on",
-        );
+    try {
+      if (validSplit !== 'none') {
+        if (validData === undefined && partsOf(data).some((part) => part.split !== undefined)) {
+          throw new UserError(
+            "data says itself which splits to take: say with 'validData' what to validate on",
+          );
+        }
+        const hint = `validSplit is '${validSplit}': 'none' trains without validation`;
+        await add('valid', validData ?? data, validSplit, hint);
       }
-      const hint = `validSplit is '${validSplit}': 'none' trains without validation`;
-      await add('valid', validData ?? data, validSplit, hint);
+      if (otherData !== undefined) await add('other', otherData, otherSplit, `otherSplit is '${otherSplit}'`);
+    } catch (error) {
+      for (const validation of validations) validation.close();
+      throw error;
     }
-    if (otherData !== undefined) await add('other', otherData, otherSplit, `otherSplit is '${otherSplit}'`);
     return validations;
   }
 
@@ -134,11 +139,14 @@ export interface Progress {
 /**
  * Measures what is due and not done yet, notes it, and keeps the weights that are best so far. The weights come before the
  * note: a run that is killed between the two validates again.
+ *
+ * @returns whether anything was measured
  */
-export async function validateIfDue(run: TrainingRun, stage: Stage, progress: Progress): Promise<void> {
+export async function validateIfDue(run: TrainingRun, stage: Stage, progress: Progress): Promise<boolean> {
   const { validations, config, directory, model, log } = run;
   const { step, stepsPerEpoch, totalSteps } = progress;
   const { number } = stage;
+  let isMeasured = false;
   for (const validation of validations) {
     const { set } = validation;
     if (!isDue(set, config, progress)) continue;
@@ -154,7 +162,9 @@ export async function validateIfDue(run: TrainingRun, stage: Stage, progress: Pr
       writeCheckpoint(directory.best, content);
     }
     log.validation(stage, record, validation.dataset.location, config.validBatchSize);
+    isMeasured = true;
   }
+  return isMeasured;
 }
 
 function isDue(
@@ -167,7 +177,7 @@ function isDue(
   return set === 'valid' && (every(validEverySteps) || every(validEveryEpochs * stepsPerEpoch));
 }
 
-/** Whether a stage has had as many validations without a new best as patience allows. */
+/** Whether a stage has had as many validations without a new best as patience allows. Reads all that were noted. */
 export function isExhausted({ config, directory }: TrainingRun, stage: Stage): boolean {
   const { patience, bestMetric } = config;
   if (patience === 0) return false;

@@ -1,4 +1,3 @@
-import { availableParallelism } from 'node:os';
 import * as ort from 'onnxruntime-node';
 import { messageOf, UserError } from '../../errors.js';
 import { sizeOf } from '../../shape.js';
@@ -14,6 +13,7 @@ import type {
 import { updateAdamW } from './adamw.js';
 import { OnnxProgram } from './program.js';
 import { record } from './recorder.js';
+import { sessionOptions } from './sessionOptions.js';
 import { ArrayTensor, HalfTensor, writable } from './tensors.js';
 
 /** Records functions into ONNX graphs and runs them with ONNX Runtime. */
@@ -23,15 +23,7 @@ export class OnnxEngine implements Engine {
 
   private constructor(provider: string) {
     this.description = `onnx (${provider})`;
-    this.options = {
-      executionProviders: [provider],
-      graphOptimizationLevel: 'all',
-      // A pattern is a block for all values of a run, which is taken beside the memory of the run that it was seen in.
-      enableMemPattern: false,
-      // By itself ONNX Runtime was seen to take one of two cores.
-      intraOpNumThreads: availableParallelism(),
-      logSeverityLevel: 3,
-    };
+    this.options = sessionOptions(provider);
   }
 
   /**

@@ -182,15 +182,10 @@ export class Graph {
 
   /** Drops what no output needs: the tape also records what turned out to be unused. */
   prune(): void {
-    const needed = new Set([...this.outputs.values()].map(({ value }) => value));
-    const kept: Node[] = [];
-    for (const node of this.nodes.toReversed()) {
-      if (!node.outputs.some((output) => needed.has(output))) continue;
-      kept.push(node);
-      for (const input of node.inputs) needed.add(input);
-    }
-    this.nodes = this.lastResultsFirst(kept.reverse());
-    for (const name of this.constants.keys()) if (!needed.has(name)) this.constants.delete(name);
+    const outputs = [...this.outputs.values()].map(({ value }) => value);
+    const { nodes, values } = neededNodes(this.nodes, outputs);
+    this.nodes = this.lastResultsFirst(nodes);
+    for (const name of this.constants.keys()) if (!values.has(name)) this.constants.delete(name);
   }
 
   /**
@@ -209,6 +204,20 @@ export class Graph {
     const rest = inner.filter((node) => !isFinal(node));
     return [...rest, ...final.reverse(), ...named];
   }
+}
+
+/** The nodes that some values depend on, in their order, and the names of all values that are read. */
+export function neededNodes(
+  nodes: readonly Node[],
+  outputs: Iterable<string>,
+): { nodes: Node[]; values: ReadonlySet<string> } {
+  const values = new Set(outputs);
+  const needed = nodes.toReversed().filter((node) => {
+    const isNeeded = node.outputs.some((output) => values.has(output));
+    if (isNeeded) for (const input of node.inputs) values.add(input);
+    return isNeeded;
+  });
+  return { nodes: needed.reverse(), values };
 }
 
 /** The name of the value that a recorded tensor stands for. */

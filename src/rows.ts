@@ -1,0 +1,34 @@
+/** Consecutive rows. */
+export interface Range {
+  begin: number;
+  /** the first row after them */
+  end: number;
+}
+
+/** All rows in parts of `size`; the last may be smaller. */
+export function rangesOf(count: number, size: number): Range[] {
+  return Array.from({ length: Math.ceil(count / size) }, (_, i) => ({
+    begin: i * size,
+    end: Math.min(count, (i + 1) * size),
+  }));
+}
+
+/** Features [rows, width] that are computed range by range, in order. */
+export async function inParts(
+  ranges: readonly Range[],
+  width: number,
+  encode: (begin: number, end: number) => Promise<Float32Array>,
+): Promise<Float32Array> {
+  const features = new Float32Array((ranges.at(-1)?.end ?? 0) * width);
+  for (const { begin, end } of ranges) features.set(await encode(begin, end), begin * width);
+  return features;
+}
+
+/** A copy of the chosen rows of a matrix [rows, width], in the order given. */
+export function gatherRows(matrix: Float32Array, rows: ArrayLike<number>, width: number): Float32Array {
+  const gathered = new Float32Array(rows.length * width);
+  for (let i = 0; i < rows.length; i++) {
+    gathered.set(matrix.subarray(rows[i] * width, (rows[i] + 1) * width), i * width);
+  }
+  return gathered;
+}
