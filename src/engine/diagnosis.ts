@@ -7,7 +7,8 @@ import sharp from 'sharp';
 import { messageOf } from '../errors.js';
 import { isInstalled } from '../io/installed.js';
 import { installedVersion, version } from '../io/version.js';
-import { createEngine, providerNames } from './select.js';
+import { providerNames, takenOptions } from './onnx/sessionOptions.js';
+import { createEngine } from './select.js';
 
 /** Something that may be there or not. */
 export interface Finding {
@@ -81,7 +82,9 @@ async function onnxProviders(): Promise<Finding[]> {
     const name = `onnx (${provider})`;
     try {
       await (await createEngine('onnx', provider)).dispose();
-      findings.push({ name, isThere: true, detail: 'works' });
+      const options = takenOptions(provider);
+      const detail = options.length === 0 ? 'works' : `works; options: ${options.join(', ')}`;
+      findings.push({ name, isThere: true, detail });
     } catch (error) {
       findings.push({ name, isThere: false, detail: messageOf(error), remedy: providerRemedies[provider] });
     }

@@ -3,6 +3,7 @@ import { parseAnyConfig } from '../checkpoint/huggingfaceConfig.js';
 import { openCheckpoint } from '../checkpoint/open.js';
 import { isSquareGrid, resizePositionalEmbedding } from '../checkpoint/positionalEmbedding.js';
 import type { DeviceTensor, Engine } from '../engine/engine.js';
+import type { ProviderOptions } from '../engine/onnx/sessionOptions.js';
 import { createEngine } from '../engine/select.js';
 import { UserError } from '../errors.js';
 import { isFloat, type LazyTensor, type LazyTensors, loadFloats } from '../io/tensor.js';
@@ -20,6 +21,8 @@ export interface LoadOptions {
   engine?: string;
   /** execution provider of the onnx engine, `cpu` by default */
   provider?: string;
+  /** what the provider is told; one that it does not take is an error */
+  providerOptions?: ProviderOptions;
   /** told what the user should know, such as weights that were resized; `console.warn` by default */
   warn?: Warn;
 }
@@ -43,7 +46,7 @@ export async function loadModel(location: string, options: LoadOptions = {}): Pr
   const { tensors, path, notes } = checkpoint;
   for (const note of notes) warn(note);
   const parameters = requireParameters(tensors, path, config, { otherGrid: true });
-  const engine = await createEngine(options.engine, options.provider, warn);
+  const engine = await createEngine(options.engine, options.provider, warn, options.providerOptions);
   const weights = new Map<string, DeviceTensor>();
   const specs = parameterSpecs(config);
   const reads: Promise<Float32Array>[] = [];

@@ -14,7 +14,7 @@ import { normalize } from '../eval/ranking.js';
 import { writeText } from '../io/atomic.js';
 import { bytesOf } from '../io/readFile.js';
 import type { Reporter } from '../io/terminal.js';
-import type { Model } from '../model/model.js';
+import type { DualEncoder } from '../model/dualEncoder.js';
 import { listPictures } from './indexSource.js';
 import {
   type IndexedPicture,
@@ -28,7 +28,7 @@ import {
 } from './pictureIndex.js';
 
 export interface BuildOptions {
-  model: Model;
+  model: DualEncoder;
   manifest: PictureIndex['manifest'];
   batchSize: number;
   /** threads that decode and resize */

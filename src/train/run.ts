@@ -71,7 +71,7 @@ export async function runTraining(plan: RunPlan, options: RunOptions): Promise<s
   const validations = await Validation.open(config, tokenizer, reporter);
   const isTrainedAlready = plan.weights !== undefined || origin !== undefined;
   for (const stage of stages) warnAhead(stage, modelConfig, config, isTrainedAlready, reporter.line);
-  const engine = await createEngine(config.engine, config.provider, reporter.line);
+  const engine = await createEngine(config.engine, config.provider, reporter.line, config.providerOptions);
   const start = (options.dryRun ? origin : directory.latest())?.path ?? plan.weights;
   const model =
     start === undefined ? createModel(modelConfig, engine, config.seed) : allocateModel(modelConfig, engine);

@@ -1,17 +1,16 @@
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { bytesOf } from '../../io/readFile.js';
 import { readSafetensors, writeSafetensors } from '../../io/safetensors.js';
 import type { Reporter } from '../../io/terminal.js';
-import type { Model } from '../../model/model.js';
+import type { DualEncoder } from '../../model/dualEncoder.js';
 import { prepareText, type Tokenizer } from '../../text/tokenizer.js';
 import { normalize } from '../ranking.js';
 import { fillPrompts } from './prompts.js';
 
 /** What the embedding of a text depends on, beside the text itself. */
 export interface TextEncoder {
-  model: Model;
+  model: DualEncoder;
   tokenizer: Tokenizer;
   contextLength: number;
   batchSize: number;
@@ -20,10 +19,10 @@ export interface TextEncoder {
 }
 
 /** SHA-256 of a model's config, its weights and its vocabulary, whatever file they came from. */
-export function fingerprintOf(model: Model, tokenizer: Tokenizer, contextLength: number): string {
+export function fingerprintOf(model: DualEncoder, tokenizer: Tokenizer, contextLength: number): string {
   const hash = createHash('sha256');
   hash.update(JSON.stringify([model.config, tokenizer.vocabulary, contextLength]));
-  for (const [name, weight] of model.weights) hash.update(name).update(bytesOf(weight.read()));
+  model.addTo(hash);
   return hash.digest('hex');
 }
 

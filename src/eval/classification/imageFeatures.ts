@@ -14,12 +14,12 @@ import { readAhead } from '../../data/readAhead.js';
 import { UserError } from '../../errors.js';
 import { bytesOf } from '../../io/readFile.js';
 import type { Reporter } from '../../io/terminal.js';
-import type { Model } from '../../model/model.js';
+import type { DualEncoder } from '../../model/dualEncoder.js';
 import { normalize } from '../ranking.js';
 import type { ClassificationDataset } from './dataset.js';
 
 export interface ImageEncoding {
-  model: Model;
+  model: DualEncoder;
   batchSize: number;
   /** threads that decode and resize */
   workers: number;

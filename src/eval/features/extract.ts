@@ -4,7 +4,7 @@ import { ImageWorkerPool } from '../../data/imageWorkerPool.js';
 import { readAhead } from '../../data/readAhead.js';
 import { UserError } from '../../errors.js';
 import type { Reporter } from '../../io/terminal.js';
-import type { Model } from '../../model/model.js';
+import type { DualEncoder } from '../../model/dualEncoder.js';
 import type { Tokenizer } from '../../text/tokenizer.js';
 import { digest } from '../classification/classifier.js';
 import { encodeCaptions, SORTED_BATCHES } from '../encode.js';
@@ -18,7 +18,7 @@ export type FeatureFormat = 'jsonl' | 'npy';
 
 /** What the features of both towers are computed with, and where they go. */
 export interface Extraction {
-  model: Model;
+  model: DualEncoder;
   /** SHA-256 of model, vocabulary and context length */
   fingerprint: string;
   out: string;
