@@ -19,6 +19,7 @@ export { UserError } from './errors.js';
 export type { EngineShapes, SizeRange } from './export/engineBatches.js';
 export { ExportedModel, type ExportedModelOptions, loadExportedModel } from './export/exportedModel.js';
 export { exportOnnx } from './export/exportOnnx.js';
+export { exportTensorrt, type TensorrtOptions } from './export/exportTensorrt.js';
 export type { ExportOptions, ExportResult, ExportSource } from './export/options.js';
 export type { Parity, Precision } from './export/parity.js';
 export type { Samples } from './export/samples.js';
