@@ -106,7 +106,11 @@ test('cpuFallback: false makes ONNX Runtime refuse operations that the CPU would
   await exportOnnx(tinyModel(onnx), { out });
   const { extra } = sessionOptions('cuda', { cpuFallback: false });
   const create = (options: ort.InferenceSession.SessionOptions) =>
-    ort.InferenceSession.create(`${out}.txt.fp32.onnx`, { ...sessionOptions('cpu'), logSeverityLevel: 4, ...options });
+    ort.InferenceSession.create(`${out}.txt.fp32.onnx`, {
+      ...sessionOptions('cpu'),
+      logSeverityLevel: 4,
+      ...options,
+    });
   await (await create({})).release();
   await assert.rejects(create({ extra }), /fallback to CPU EP has been explicitly disabled/);
 });
