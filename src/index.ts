@@ -14,8 +14,12 @@ export {
   type StoredImage,
   type TextRecord,
 } from './data/dataset.js';
+export type { ProviderOptions } from './engine/onnx/sessionOptions.js';
 export { UserError } from './errors.js';
+export type { EngineShapes, SizeRange } from './export/engineBatches.js';
+export { ExportedModel, type ExportedModelOptions, loadExportedModel } from './export/exportedModel.js';
 export { exportOnnx } from './export/exportOnnx.js';
+export { exportTensorrt, type TensorrtOptions } from './export/exportTensorrt.js';
 export type { ExportOptions, ExportResult, ExportSource } from './export/options.js';
 export type { Parity, Precision } from './export/parity.js';
 export type { Samples } from './export/samples.js';
@@ -23,6 +27,7 @@ export { type DownloadOptions, downloadModel } from './hub/download.js';
 export { preprocessImage, resizeImage } from './image/preprocess.js';
 export { type LazyTensor, type LazyTensors, readValues } from './io/tensor.js';
 export { loadModelConfig, type ModelConfig } from './model/config.js';
+export type { DualEncoder } from './model/dualEncoder.js';
 export { type LoadOptions, loadModel } from './model/load.js';
 export type { LoraOptions } from './model/lora.js';
 export { Model } from './model/model.js';

@@ -44,6 +44,7 @@ export async function quickstart(
   const model = await loadModel(directory, {
     engine: config.engine,
     provider: config.provider,
+    providerOptions: config.providerOptions,
     warn: reporter.line,
   });
   const dataset = await openDataset(data, { split: 'test', warn: reporter.line });

@@ -119,7 +119,8 @@ test('every setting of pretrain is a flag with a description', () => {
   const adapters = 4; // lora.rank, alpha, targets and heads in the place of lora
   const stages = (Object.keys(pretrainSchema.shape.stage1.shape).length - 1 + adapters) * 2;
   const towers = 2; // init.vision and init.text
-  assert.equal(options.length, Object.keys(pretrainSchema.shape).length - 3 + stages + towers);
+  const provider = Object.keys(pretrainSchema.shape.providerOptions.unwrap().shape).length;
+  assert.equal(options.length, Object.keys(pretrainSchema.shape).length - 4 + stages + towers + provider);
   for (const { long, description } of options)
     assert.match(description, /^\S.{5}/, `${long} has no description`);
 });

@@ -82,6 +82,11 @@ function isOfficialName(name: string): boolean {
   return officialModels.some((model) => model.name === name);
 }
 
+/** Whether a folder with files of these names is a checkpoint. */
+export function holdsWeights(names: readonly string[]): boolean {
+  return WEIGHT_FILES.some((pattern) => names.some((name) => pattern.test(name)));
+}
+
 export function isDirectory(path: string): boolean {
   return existsSync(path) && statSync(path).isDirectory();
 }

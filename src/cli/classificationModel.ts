@@ -1,18 +1,25 @@
 import { basename } from 'node:path';
-import { vocabularyOf } from '../checkpoint/open.js';
 import type { ClassifyConfig } from '../config/evalClassification.js';
 import { UserError } from '../errors.js';
 import type { Evaluator } from '../eval/classification/evaluate.js';
 import { recognizeModel } from '../eval/classification/published.js';
 import type { Reporter } from '../io/terminal.js';
-import { requireFit } from '../model/config.js';
 import { fingerprintOf } from '../model/fingerprint.js';
-import { loadModel } from '../model/load.js';
-import { loadTokenizer } from '../text/tokenizer.js';
+import { openEncoder } from './encoder.js';
 
 type ModelSettings = Pick<
   ClassifyConfig,
-  'model' | 'config' | 'vocab' | 'engine' | 'provider' | 'contextLength' | 'batchSize' | 'workers' | 'out'
+  | 'model'
+  | 'precision'
+  | 'config'
+  | 'vocab'
+  | 'engine'
+  | 'provider'
+  | 'providerOptions'
+  | 'contextLength'
+  | 'batchSize'
+  | 'workers'
+  | 'out'
 > & { modelName?: string };
 
 /** The setting, which the command can't do without. @throws UserError naming its flag */
@@ -31,14 +38,12 @@ export async function withEvaluator<T>(
   reporter: Reporter,
   use: (evaluator: Evaluator, recognized: string | undefined) => Promise<T>,
 ): Promise<T> {
-  const { vocab, config, engine, provider, contextLength, batchSize, workers } = settings;
+  const { vocab: vocabulary, contextLength, batchSize, workers } = settings;
   const location = required(settings.model, 'model');
   const out = required(settings.out, 'out');
-  const tokenizer = await loadTokenizer(vocab ?? vocabularyOf(location));
-  const model = await loadModel(location, { config, engine, provider, warn: reporter.line });
-  reporter.line(`${model.engine.description}, ${model.parameterCount.toLocaleString('en')} parameters`);
+  const { model, tokenizer } = await openEncoder(location, { ...settings, vocabulary }, reporter.line);
+  reporter.line(`${model.description}, ${model.parameterCount.toLocaleString('en')} parameters`);
   try {
-    requireFit(tokenizer, model.config, contextLength);
     const recognized = recognizeModel(model.config);
     const modelName =
       settings.modelName ?? (recognized === undefined ? basename(location) : `CN-CLIP-${recognized}`);

@@ -1,19 +1,20 @@
-import { vocabularyOf } from '../checkpoint/open.js';
+import type { ProviderOptions } from '../engine/onnx/sessionOptions.js';
 import { UserError } from '../errors.js';
-import { requireFit } from '../model/config.js';
+import type { Precision } from '../export/parity.js';
 import { fingerprintOf } from '../model/fingerprint.js';
-import { loadModel } from '../model/load.js';
 import { Embedder } from '../search/embedder.js';
 import type { PictureIndex } from '../search/pictureIndex.js';
-import { loadTokenizer } from '../text/tokenizer.js';
+import { openEncoder } from './encoder.js';
 
 interface ModelSettings {
   model?: string;
+  precision?: Precision;
   modelConfig?: string;
   vocabulary?: string;
   contextLength: number;
   engine: string;
   provider: string;
+  providerOptions: ProviderOptions;
 }
 
 /**
@@ -22,16 +23,9 @@ interface ModelSettings {
  * @throws UserError where they are missing or don't fit
  */
 export async function openEmbedder(settings: ModelSettings, warn: (line: string) => void): Promise<Embedder> {
-  const { model: location, modelConfig, vocabulary, contextLength, engine, provider } = settings;
+  const { model: location, modelConfig: config, contextLength } = settings;
   if (location === undefined) throw new UserError('give --model');
-  const tokenizer = await loadTokenizer(vocabulary ?? vocabularyOf(location));
-  const model = await loadModel(location, { config: modelConfig, engine, provider, warn });
-  try {
-    requireFit(tokenizer, model.config, contextLength);
-  } catch (error) {
-    await model.dispose();
-    throw error;
-  }
+  const { model, tokenizer } = await openEncoder(location, { ...settings, config }, warn);
   return new Embedder(model, tokenizer, contextLength);
 }
 
@@ -41,11 +35,12 @@ export async function openIndexEmbedder(
   settings: Omit<ModelSettings, 'contextLength'>,
   warn: (line: string) => void,
 ): Promise<Embedder> {
-  const { location, config, vocabulary, contextLength } = manifest.model;
+  const { location, precision, config, vocabulary, contextLength } = manifest.model;
   const found = await openEmbedder(
     {
       ...settings,
       model: settings.model ?? location,
+      precision: settings.precision ?? precision,
       modelConfig: settings.modelConfig ?? config,
       vocabulary: settings.vocabulary ?? vocabulary,
       contextLength,

@@ -1,5 +1,4 @@
 import { Command } from 'commander';
-import { vocabularyOf } from '../checkpoint/open.js';
 import { type EvalRetrievalConfig, evalRetrievalSchema } from '../config/evalRetrieval.js';
 import { addSettings, resolveSettings } from '../config/options.js';
 import { openData } from '../data/mixedDataset.js';
@@ -13,11 +12,10 @@ import { textTable } from '../eval/retrievalTable.js';
 import { encodeSplit } from '../eval/split.js';
 import { TimeSplit } from '../eval/timeSplit.js';
 import { createReporter, type Reporter } from '../io/terminal.js';
-import { requireFit } from '../model/config.js';
-import { loadModel } from '../model/load.js';
-import type { Model } from '../model/model.js';
+import type { DualEncoder } from '../model/dualEncoder.js';
 import { gatherExamples } from '../report/retrievalExamples.js';
-import { loadTokenizer, type Tokenizer } from '../text/tokenizer.js';
+import type { Tokenizer } from '../text/tokenizer.js';
+import { openEncoder } from './encoder.js';
 import { namesOf } from './names.js';
 import {
   type Evaluation,
@@ -65,8 +63,11 @@ async function fromModels(config: EvalRetrievalConfig, reporter: Reporter): Prom
   }
   const evaluations: Evaluation[][] = plans.map(() => []);
   for (const location of locations) {
-    const { model, tokenizer } = await openModel(location, config, reporter);
+    const settings = { ...config, config: config.modelConfig };
+    const { model, tokenizer } = await openEncoder(location, settings, reporter.line);
     try {
+      const count = model.parameterCount.toLocaleString('en');
+      reporter.line(`${location}: ${model.description}, ${count} parameters`);
       for (const [i, plan] of plans.entries()) {
         const folder = isSingle ? out : folderOf(out, plan, location);
         evaluations[i].push(...(await evaluate(location, model, tokenizer, plan, folder, config, reporter)));
@@ -78,24 +79,10 @@ async function fromModels(config: EvalRetrievalConfig, reporter: Reporter): Prom
   return evaluations.flat();
 }
 
-async function openModel(
-  location: string,
-  { vocabulary, modelConfig, engine, provider, contextLength }: EvalRetrievalConfig,
-  reporter: Reporter,
-): Promise<{ model: Model; tokenizer: Tokenizer }> {
-  const tokenizer = await loadTokenizer(vocabulary ?? vocabularyOf(location));
-  const model = await loadModel(location, { config: modelConfig, engine, provider, warn: reporter.line });
-  reporter.line(
-    `${location}: ${model.engine.description}, ${model.parameterCount.toLocaleString('en')} parameters`,
-  );
-  requireFit(tokenizer, model.config, contextLength);
-  return { model, tokenizer };
-}
-
 /** Evaluates a model on a split and writes what belongs to it; nothing comes of a split without annotation. */
 async function evaluate(
   location: string,
-  model: Model,
+  model: DualEncoder,
   tokenizer: Tokenizer,
   { name, data, split }: SplitPlan,
   folder: string | undefined,

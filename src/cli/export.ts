@@ -10,9 +10,10 @@ import { datasetSamples, type Samples } from '../export/samples.js';
 import { createReporter, type Reporter } from '../io/terminal.js';
 import type { ModelConfig } from '../model/config.js';
 import { readVocabularyFile } from '../text/vocabularyFile.js';
+import { exportTensorrtCommand } from './exportTensorrt.js';
 
 export function exportCommand(): Command {
-  return new Command('export').addCommand(onnxCommand());
+  return new Command('export').addCommand(onnxCommand()).addCommand(exportTensorrtCommand());
 }
 
 function onnxCommand(): Command {

@@ -1,5 +1,4 @@
 import { Command } from 'commander';
-import { vocabularyOf } from '../checkpoint/open.js';
 import { type ExtractFeaturesConfig, extractFeaturesSchema } from '../config/extractFeatures.js';
 import { addSettings, resolveSettings } from '../config/options.js';
 import { UserError } from '../errors.js';
@@ -9,10 +8,8 @@ import { openPictures } from '../eval/features/pictures.js';
 import { claimFolder } from '../eval/features/record.js';
 import { readTexts } from '../eval/features/texts.js';
 import { createReporter, type Reporter } from '../io/terminal.js';
-import { requireFit } from '../model/config.js';
 import { fingerprintOf } from '../model/fingerprint.js';
-import { loadModel } from '../model/load.js';
-import { loadTokenizer } from '../text/tokenizer.js';
+import { openEncoder } from './encoder.js';
 
 export function extractFeaturesCommand(): Command {
   const command = new Command('extract-features').option(
@@ -28,7 +25,7 @@ export function extractFeaturesCommand(): Command {
 }
 
 async function extract(config: ExtractFeaturesConfig, reporter: Reporter): Promise<void> {
-  const { model: location, images, texts: textFile, out, contextLength, engine, provider } = config;
+  const { model: location, images, texts: textFile, out, contextLength } = config;
   if (location === undefined) throw new UserError('give --model, or --merge with the folders of all shards');
   if (images === undefined && textFile === undefined) throw new UserError('give --images, --texts, or both');
   const [index, count] = config.shard.split('/').map(Number);
@@ -39,11 +36,9 @@ async function extract(config: ExtractFeaturesConfig, reporter: Reporter): Promi
     images === undefined
       ? undefined
       : await openPictures(images, { split: config.split, source: config.source, warn: reporter.line });
-  const tokenizer = await loadTokenizer(config.vocabulary ?? vocabularyOf(location));
-  const model = await loadModel(location, { config: config.config, engine, provider, warn: reporter.line });
+  const { model, tokenizer } = await openEncoder(location, config, reporter.line);
   try {
-    reporter.line(`${model.engine.description}, ${model.parameterCount.toLocaleString('en')} parameters`);
-    requireFit(tokenizer, model.config, contextLength);
+    reporter.line(`${model.description}, ${model.parameterCount.toLocaleString('en')} parameters`);
     const fingerprint = fingerprintOf(model, tokenizer, contextLength);
     const shard = { index, count };
     const claim = claimFolder(out, fingerprint, shard);

@@ -3,6 +3,7 @@ import { resolve } from 'node:path';
 import { Command } from 'commander';
 import { addSettings, resolveSettings } from '../config/options.js';
 import { indexSchema } from '../config/search.js';
+import { findExport } from '../export/exportedFiles.js';
 import { createReporter, stopOnSignal } from '../io/terminal.js';
 import { fingerprintOf } from '../model/fingerprint.js';
 import { buildIndex } from '../search/buildIndex.js';
@@ -30,6 +31,7 @@ export function indexCommand(): Command {
           fingerprint: fingerprintOf(embedder.model, embedder.tokenizer, contextLength),
           model: {
             location: placeOf(model),
+            precision: config.precision,
             config: config.modelConfig === undefined ? undefined : placeOf(config.modelConfig),
             vocabulary: config.vocabulary === undefined ? undefined : resolve(config.vocabulary),
             contextLength,
@@ -56,5 +58,5 @@ export function indexCommand(): Command {
 
 /** A path that is right from any folder; the name of an official model or a pattern as it is. */
 function placeOf(location: string): string {
-  return existsSync(location) ? resolve(location) : location;
+  return existsSync(location) || findExport(location) !== undefined ? resolve(location) : location;
 }

@@ -29,7 +29,7 @@ export function similarityCommand(): Command {
           await embedder.pictures(pixels),
           await embedder.texts(texts),
           embedder.dimension,
-          embedder.model.weights.get('logit_scale')!.read()[0],
+          embedder.model.logitScale,
         );
         const results = images.map((name, i) => ({
           image: name,

@@ -1,7 +1,7 @@
 import { z } from 'zod';
-import { providerNames } from '../engine/select.js';
+import { providerNames } from '../engine/onnx/sessionOptions.js';
 import { precisions } from '../export/parity.js';
-import { modelConfig, withCommas } from './common.js';
+import { modelConfig, providerOptions, withCommas } from './common.js';
 
 /** Everything that `cn-clip benchmark` is told. */
 export const benchmarkSchema = z.strictObject({
@@ -18,6 +18,7 @@ export const benchmarkSchema = z.strictObject({
   providers: withCommas(z.array(z.enum(providerNames)).min(1))
     .prefault('cpu')
     .describe(`execution providers, any of ${providerNames.join(', ')}, separated by commas`),
+  providerOptions,
   textLength: z.number().int().min(3).default(12).describe('tokens of each text; the reference pads to 52'),
   warmup: z.number().int().min(0).default(2).describe('runs that are not timed'),
   runs: z.number().int().positive().default(10).describe('runs that are timed'),

@@ -1,9 +1,10 @@
 import { z } from 'zod';
-import { checkpoint, computing, contextLength, modelConfig, vocabulary, workers } from './common.js';
+import { computing, contextLength, encoder, modelConfig, precision, vocabulary, workers } from './common.js';
 
 /** What every command of zero-shot classification is told of the model and the run. */
 const common = {
-  model: checkpoint.optional(),
+  model: encoder.optional(),
+  precision,
   config: modelConfig,
   vocab: vocabulary,
   templates: z

@@ -1,11 +1,12 @@
 import { z } from 'zod';
 import { setups } from '../eval/retrievalBenchmarks.js';
-import { checkpoint, computing, contextLength, modelConfig, vocabulary, workers } from './common.js';
+import { computing, contextLength, encoder, modelConfig, precision, vocabulary, workers } from './common.js';
 import { dataHelp, dataSchema } from './data.js';
 
 /** Everything that `cn-clip eval-retrieval` is told. */
 export const evalRetrievalSchema = z.strictObject({
-  model: checkpoint.optional().describe(`${checkpoint.description}; several with commas between`),
+  model: encoder.optional().describe(`${encoder.description}; several with commas between`),
+  precision,
   modelConfig,
   vocabulary,
   dataset: z

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { defaultMinimumCosine, defaultOpset, latestIrVersion, opsets } from '../export/options.js';
 import { precisions } from '../export/parity.js';
-import { checkpoint, modelConfig, vocabulary, withCommas } from './common.js';
+import { checkpoint, modelConfig, provider, providerOptions, vocabulary, withCommas } from './common.js';
 
 const precisionList = z.array(z.enum(precisions)).min(1);
 
@@ -46,6 +46,8 @@ export const exportOnnxSchema = z.strictObject({
     .describe('folder with SPLIT_imgs.tsv and SPLIT_texts.jsonl, to compare on; by default embedded samples'),
   split: z.string().default('valid').describe('split of the data to compare on'),
   samples: z.number().int().min(1).max(10_000).default(32).describe('pictures and texts of the split'),
+  provider: provider.describe('execution provider to run the files on when they are compared'),
+  providerOptions,
   minimumCosine: z
     .strictObject({
       fp32: z

@@ -1,10 +1,11 @@
 import { z } from 'zod';
 import { datasetSources } from '../data/dataset.js';
 import {
-  checkpoint,
   computing,
   contextLength,
+  encoder,
   modelConfig,
+  precision,
   vocabulary,
   withCommas,
   workers,
@@ -14,7 +15,8 @@ const formats = z.array(z.enum(['jsonl', 'npy'])).min(1);
 
 /** Everything that `cn-clip extract-features` is told. */
 export const extractFeaturesSchema = z.strictObject({
-  model: checkpoint.optional(),
+  model: encoder.optional(),
+  precision,
   config: modelConfig,
   vocabulary,
   images: z

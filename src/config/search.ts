@@ -1,13 +1,14 @@
 import { z } from 'zod';
 import { datasetSources } from '../data/dataset.js';
 import { searchChoices } from '../search/openSearch.js';
-import { checkpoint, computing, contextLength, modelConfig, vocabulary, workers } from './common.js';
+import { computing, contextLength, encoder, modelConfig, precision, vocabulary, workers } from './common.js';
 
-const model = { model: checkpoint.optional(), modelConfig, vocabulary };
+const model = { model: encoder.optional(), precision, modelConfig, vocabulary };
 
 /** Of commands that read an index: it names its model itself. */
 const indexedModel = {
   model: z.string().optional().describe('where the model is now; by default where it was for cn-clip index'),
+  precision: precision.describe('of exported ONNX files: by default the one of the index'),
   modelConfig,
   vocabulary,
 };

@@ -192,6 +192,7 @@ export function stageSettings(settings: StageConfig): StageConfig {
 /** Settings that change how a run proceeds, not what comes out of it: a resumed run may differ in them. */
 export const operationalSettings: readonly string[] = [
   'output',
+  'providerOptions',
   'workers',
   'maxBrokenRate',
   'readAhead',

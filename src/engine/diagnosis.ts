@@ -5,9 +5,11 @@ import { availableParallelism, freemem, totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
 import sharp from 'sharp';
 import { messageOf } from '../errors.js';
+import { findTrtexec } from '../export/trtexec.js';
 import { isInstalled } from '../io/installed.js';
 import { installedVersion, version } from '../io/version.js';
-import { createEngine, providerNames } from './select.js';
+import { providerNames, takenOptions } from './onnx/sessionOptions.js';
+import { createEngine } from './select.js';
 
 /** Something that may be there or not. */
 export interface Finding {
@@ -64,7 +66,11 @@ export async function diagnose(): Promise<Diagnosis> {
       freeMemoryGiB: inGiB(freemem()),
     },
     engines: [...(await onnxProviders()), ...tensorflowPackages()],
-    libraries: [...providerLibraries(), ...(process.platform === 'linux' ? foundBySystem() : [])],
+    libraries: [
+      ...providerLibraries(),
+      ...(process.platform === 'linux' ? foundBySystem() : []),
+      engineBuilder(),
+    ],
   };
 }
 
@@ -81,7 +87,9 @@ async function onnxProviders(): Promise<Finding[]> {
     const name = `onnx (${provider})`;
     try {
       await (await createEngine('onnx', provider)).dispose();
-      findings.push({ name, isThere: true, detail: 'works' });
+      const options = takenOptions(provider);
+      const detail = options.length === 0 ? 'works' : `works; options: ${options.join(', ')}`;
+      findings.push({ name, isThere: true, detail });
     } catch (error) {
       findings.push({ name, isThere: false, detail: messageOf(error), remedy: providerRemedies[provider] });
     }
@@ -133,6 +141,16 @@ function providerLibraries(): Finding[] {
     if (file !== undefined) return { name, isThere: true, detail: join(root, file) };
     return { name, isThere: false, detail: `not in ${root}`, remedy: ADD_CUDA_PROVIDERS };
   });
+}
+
+/** The program of TensorRT that cn-clip export tensorrt builds engines with. */
+function engineBuilder(): Finding {
+  try {
+    return { name: 'trtexec', isThere: true, detail: findTrtexec() };
+  } catch (error) {
+    const remedy = 'apt-get install tensorrt (from NVIDIA)';
+    return { name: 'trtexec', isThere: false, detail: messageOf(error), remedy };
+  }
 }
 
 /** What the dynamic linker finds: its cache, and the folders of LD_LIBRARY_PATH. */

@@ -1,14 +1,12 @@
 import { UserError } from '../errors.js';
 import type { Engine } from './engine.js';
 import { OnnxEngine } from './onnx/engine.js';
+import { type ProviderOptions, requireTaken } from './onnx/sessionOptions.js';
 import { loadBackend, seesGpu } from './tfjs/backends.js';
 import { TfjsEngine } from './tfjs/engine.js';
 
 export const engineNames = ['onnx', 'tfjs', 'auto'] as const;
 export type EngineName = (typeof engineNames)[number];
-
-/** ONNX Runtime's execution providers, by the names of its Node.js binding. */
-export const providerNames = ['cpu', 'cuda', 'tensorrt', 'webgpu'] as const;
 
 /**
  * Starts an engine.
@@ -17,24 +15,27 @@ export const providerNames = ['cpu', 'cuda', 'tensorrt', 'webgpu'] as const;
  *   (tfjs where tfjs-node-gpu is installed and sees a GPU, onnx elsewhere)
  * @param provider execution provider of the onnx engine
  * @param warn told what the user should know of the choice
- * @throws UserError for an unknown engine or a provider that is not there
+ * @param providerOptions what the provider is told
+ * @throws UserError for an unknown engine, a provider that is not there, or options that it does not take
  */
 export async function createEngine(
   name: string = 'onnx',
   provider: string = 'cpu',
   warn: (message: string) => void = console.warn,
+  providerOptions: ProviderOptions = {},
 ): Promise<Engine> {
   switch (name) {
     case 'auto':
-      return createEngine((await seesGpu()) ? 'tfjs' : 'onnx', provider, warn);
+      return createEngine((await seesGpu()) ? 'tfjs' : 'onnx', provider, warn, providerOptions);
     case 'onnx':
-      return OnnxEngine.start(provider);
+      return OnnxEngine.start(provider, providerOptions);
     case 'tfjs':
       if (provider !== 'cpu') {
         throw new UserError(
           `provider '${provider}' is one of the onnx engine; TensorFlow.js uses what is installed`,
         );
       }
+      requireTaken(['cpu'], providerOptions);
       return new TfjsEngine(await loadBackend(warn));
     default:
       throw new UserError(`unknown engine '${name}', expected one of ${engineNames.join(', ')}`);

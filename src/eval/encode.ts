@@ -1,7 +1,7 @@
 import type { Dataset, TextRecord } from '../data/dataset.js';
 import type { BatchLoader } from '../data/loader.js';
 import type { Reporter } from '../io/terminal.js';
-import type { Model } from '../model/model.js';
+import type { DualEncoder } from '../model/dualEncoder.js';
 import { prepareText, type Tokenizer } from '../text/tokenizer.js';
 import { TimeSplit } from './timeSplit.js';
 
@@ -12,7 +12,7 @@ export const SORTED_BATCHES = 64;
  * Features of every image of a split, once each, in row order: Float32Array [images, embed_dim], not normalised.
  */
 export async function encodeImages(
-  model: Model,
+  model: DualEncoder,
   loader: BatchLoader,
   reporter: Reporter,
   time = new TimeSplit(),
@@ -38,7 +38,7 @@ export async function encodeImages(
  * @returns also how many texts were cut to contextLength tokens
  */
 export async function encodeTexts(
-  model: Model,
+  model: DualEncoder,
   dataset: Dataset,
   tokenizer: Tokenizer,
   contextLength: number,
@@ -71,7 +71,7 @@ export async function encodeTexts(
  * @returns also how many were cut to contextLength tokens
  */
 export async function encodeCaptions(
-  model: Model,
+  model: DualEncoder,
   tokenizer: Tokenizer,
   captions: readonly string[],
   contextLength: number,

@@ -3,11 +3,11 @@ import { ImageWorkerPool } from '../data/imageWorkerPool.js';
 import { readAhead } from '../data/readAhead.js';
 import { rowBatches } from '../data/rowBatches.js';
 import { UserError } from '../errors.js';
-import type { Model } from '../model/model.js';
+import type { DualEncoder } from '../model/dualEncoder.js';
 
 /** What pictures are encoded with. */
 export interface ImageEncoding {
-  model: Model;
+  model: DualEncoder;
   batchSize: number;
   /** threads that decode and resize */
   workers: number;

@@ -1,7 +1,7 @@
 import type { Dataset, TextRecord } from '../data/dataset.js';
 import { BatchLoader } from '../data/loader.js';
 import type { Reporter } from '../io/terminal.js';
-import type { Model } from '../model/model.js';
+import type { DualEncoder } from '../model/dualEncoder.js';
 import type { Tokenizer } from '../text/tokenizer.js';
 import { encodeImages, encodeTexts } from './encode.js';
 import { normalize } from './ranking.js';
@@ -34,7 +34,7 @@ export type SplitEvaluation = SplitFeatures & RetrievalResult;
  * @throws UserError for a broken image or text
  */
 export async function encodeSplit(
-  model: Model,
+  model: DualEncoder,
   dataset: Dataset,
   tokenizer: Tokenizer,
   { contextLength, batchSize, workers }: SplitOptions,
@@ -81,7 +81,7 @@ export async function encodeSplit(
  * @throws UserError for a broken image or text, or a split without annotation
  */
 export async function evaluateSplit(
-  model: Model,
+  model: DualEncoder,
   dataset: Dataset,
   tokenizer: Tokenizer,
   options: SplitOptions,

@@ -2,7 +2,12 @@ import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as ort from 'onnxruntime-node';
-import { sessionOptions } from '../engine/onnx/sessionOptions.js';
+import {
+  type ProviderOptions,
+  requireTaken,
+  sessionOptions,
+  takenBy,
+} from '../engine/onnx/sessionOptions.js';
 import { createEngine } from '../engine/select.js';
 import { loadModelConfig } from '../model/config.js';
 import { createModel } from '../model/load.js';
@@ -21,6 +26,8 @@ export interface BenchmarkOptions {
   precisions: readonly Precision[];
   /** ONNX Runtime's execution providers */
   providers: readonly string[];
+  /** each is told those that it takes */
+  providerOptions?: ProviderOptions;
   /** tokens of each text */
   textLength: number;
   warmup: number;
@@ -48,12 +55,17 @@ const SMALL_VOCABULARY = 2000;
  * Latency and throughput of each tower, as the reference's speed_benchmark measures them: towers are exported to a
  * temporary folder in each precision, and run on random pixels and token ids.
  *
- * @throws UserError where a provider can't be started, or the model is neither a checkpoint nor a known size
+ * @throws UserError where a provider can't be started, none takes an option, or the model is neither a checkpoint nor a
+ * known size
  */
 export async function benchmarkTowers(options: BenchmarkOptions): Promise<TowerSpeed[]> {
-  const { model, precisions, providers, report = () => {} } = options;
+  const { model, precisions, providers, providerOptions = {}, report = () => {} } = options;
+  requireTaken(providers, providerOptions);
   // Before a large model is written: what was asked for must be there.
-  for (const provider of providers) await (await createEngine('onnx', provider)).dispose();
+  for (const provider of providers) {
+    const told = takenBy(provider, providerOptions);
+    await (await createEngine('onnx', provider, report, told)).dispose();
+  }
   const folder = mkdtempSync(join(tmpdir(), 'cn-clip-benchmark-'));
   try {
     const source = existsSync(model)
@@ -67,8 +79,10 @@ export async function benchmarkTowers(options: BenchmarkOptions): Promise<TowerS
     for (const part of towerParts(EXPORTED)) {
       for (const precision of precisions) {
         for (const provider of providers) {
-          const file = join(folder, part.fileName(precision));
-          const session = await ort.InferenceSession.create(file, sessionOptions(provider));
+          const session = await ort.InferenceSession.create(
+            join(folder, part.fileName(precision)),
+            sessionOptions(provider, takenBy(provider, providerOptions)),
+          );
           try {
             for (const batchSize of options.batchSizes) {
               const tower = part.names.image === undefined ? 'text' : 'image';

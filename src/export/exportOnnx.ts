@@ -1,7 +1,9 @@
 import { basename } from 'node:path';
 import { preprocessorConfig } from '../checkpoint/huggingfaceConfig.js';
+import { sessionOptions } from '../engine/onnx/sessionOptions.js';
+import { createEngine } from '../engine/select.js';
 import { UserError } from '../errors.js';
-import { byteLengthOf } from '../io/tensor.js';
+import { byteLengthOf, readValues } from '../io/tensor.js';
 import { installedVersion, version } from '../io/version.js';
 import { type ModelConfig, requireFit } from '../model/config.js';
 import { inParts, rangesOf } from '../rows.js';
@@ -9,6 +11,7 @@ import { Tokenizer } from '../text/tokenizer.js';
 import { assemble } from './assemble.js';
 import { checkOnnxFile } from './check.js';
 import { type EncodeOptions, encodeExternal, encodeOnnx, externalLayout } from './encode.js';
+import { MANIFEST } from './exportedFiles.js';
 import { inHalfPrecision } from './halfPrecision.js';
 import type { OnnxModel, Port } from './onnxModel.js';
 import {
@@ -20,7 +23,7 @@ import {
   versionsOf,
 } from './options.js';
 import { largestValue, largestValueModel } from './overflow.js';
-import type { Features, Parity, Precision } from './parity.js';
+import { type Features, frugalOptions, type Parity, type Precision } from './parity.js';
 import { jointPart, type Part, towerParts, transformersJsFolder } from './parts.js';
 import { quantized } from './quantize.js';
 import { embeddedSamples, type Samples } from './samples.js';
@@ -39,7 +42,8 @@ const BATCH = 4;
  * One tensor at a time is in memory, besides the session that is being compared.
  *
  * @throws UserError where a file's features are further from the model's than `minimumCosine` allows, naming the tower;
- * where a file exists; for an opset or IR version out of range; for a weight that float16 can't hold
+ * where a file exists; for a provider that can't be started; for an opset or IR version out of range; for a weight
+ * that float16 can't hold
  */
 export async function exportOnnx(source: ExportSource, options: ExportOptions): Promise<ExportResult> {
   const { out, vocabulary, layout = 'towers', report = () => {} } = options;
@@ -49,9 +53,11 @@ export async function exportOnnx(source: ExportSource, options: ExportOptions): 
   if (precisions.size === 0) throw new UserError('no precision to export: name fp32, fp16 or int8');
   if (vocabulary !== undefined) requireFit(new Tokenizer(vocabulary), config, 2);
   if (layout === 'transformersjs') requireTransformersJs(config, vocabulary);
+  // Before a large model is written: what was asked for must be there.
+  await (await createEngine('onnx', options.provider, report, options.providerOptions)).dispose();
 
   const base = basename(out);
-  const manifest = `${base}.manifest.json`;
+  const manifest = base + MANIFEST;
   const parts = [...towerParts(base), ...(layout === 'transformersjs' ? [jointPart(base)] : [])];
   const staging = new Staging(out, options.overwrite ?? false);
   try {
@@ -96,6 +102,7 @@ export async function exportOnnx(source: ExportSource, options: ExportOptions): 
       parity,
       files: staging.files,
       model: config,
+      logitScale: readValues(source.tensors.get('logit_scale')!)[0],
       versions: { 'cn-clip': version, 'onnxruntime-node': installedVersion('onnxruntime-node') },
     });
     return { files: staging.publish(manifest), parity };
@@ -122,7 +129,7 @@ async function writeGraph(
   precision: Precision,
   samples: Samples,
   expected: Features,
-  { minimumCosine, externalData, optimize: isOptimized }: ExportOptions,
+  { minimumCosine, externalData, optimize: isOptimized, provider = 'cpu', providerOptions }: ExportOptions,
   irVersion: number,
 ): Promise<WrittenGraph> {
   const file = part.fileName(precision);
@@ -130,7 +137,8 @@ async function writeGraph(
   const encoding = writeModel(staging, part, file, converted, irVersion, externalData);
   checkOnnxFile(staging.path(file));
   const threshold = minimumCosine?.[precision] ?? defaultMinimumCosine[precision];
-  const parity = await measure(staging, part, precision, samples, expected, threshold);
+  const running = provider === 'cpu' ? frugalOptions : sessionOptions(provider, providerOptions);
+  const parity = await measure(staging, part, precision, samples, expected, threshold, running);
   if (halfValues !== undefined) {
     const scratch = `${file}.largest`;
     staging.write(scratch, encodeOnnx(largestValueModel(converted, halfValues), encoding));

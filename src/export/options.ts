@@ -1,3 +1,4 @@
+import type { ProviderOptions } from '../engine/onnx/sessionOptions.js';
 import { UserError } from '../errors.js';
 import type { LazyTensors } from '../io/tensor.js';
 import { isResNet, type ModelConfig } from '../model/config.js';
@@ -37,6 +38,9 @@ export interface ExportOptions {
   vocabulary?: readonly string[];
   /** on which the files are compared with the model; by default embedded ones */
   samples?: Samples;
+  /** execution provider that the files are compared on, `cpu` by default */
+  provider?: string;
+  providerOptions?: ProviderOptions;
   /** by default 0.9999 for fp32, 0.999 for fp16, 0.98 for int8 */
   minimumCosine?: Partial<Record<Precision, number>>;
   /** told of each file that is written */

@@ -56,8 +56,9 @@ export async function featuresOf(
   samples: Samples,
   names: FeatureNames,
   width: number,
+  options: ort.InferenceSession.SessionOptions = frugalOptions,
 ): Promise<Partial<Features>> {
-  const session = await ort.InferenceSession.create(path, frugalOptions);
+  const session = await ort.InferenceSession.create(path, options);
   try {
     const features: Partial<Record<Tower, Float32Array>> = {};
     if (names.image !== undefined) features.image = new Float32Array(samples.images * width);

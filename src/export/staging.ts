@@ -3,15 +3,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, s
 import { basename, dirname, join } from 'node:path';
 import { UserError } from '../errors.js';
 import { syncDirectory, writeFileAtomic } from '../io/atomic.js';
-import { MAX_TRANSFER_BYTES, RangedFile } from '../io/readFile.js';
-
-/** A file that was written, for the manifest. */
-export interface StagedFile {
-  /** relative to the folder of the export */
-  name: string;
-  bytes: number;
-  sha256: string;
-}
+import { type ListedFile, measureFile } from './exportedFiles.js';
 
 /** Exports to one folder share the vocabulary, say; what is larger than any is a graph or its weights. */
 const SHARED_MAX_BYTES = 64 << 20;
@@ -21,7 +13,8 @@ const SHARED_MAX_BYTES = 64 << 20;
  * moved there when all of them are good.
  */
 export class Staging {
-  readonly files: StagedFile[] = [];
+  /** for the manifest */
+  readonly files: ListedFile[] = [];
   private readonly folder: string;
   private readonly temporary: string;
 
@@ -77,12 +70,7 @@ export class Staging {
 
   /** Takes note of a file that something else wrote. */
   add(name: string): void {
-    const file = new RangedFile(this.path(name));
-    const hash = createHash('sha256');
-    for (let at = 0; at < file.size; at += MAX_TRANSFER_BYTES) {
-      hash.update(file.read(at, Math.min(MAX_TRANSFER_BYTES, file.size - at)));
-    }
-    this.files.push({ name, bytes: file.size, sha256: hash.digest('hex') });
+    this.files.push({ name, ...measureFile(this.path(name)) });
   }
 
   /** Removes a file again. */

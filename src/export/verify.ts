@@ -23,10 +23,11 @@ export async function measure(
   samples: Samples,
   expected: Features,
   threshold: number,
+  options?: ort.InferenceSession.SessionOptions,
 ): Promise<Parity[]> {
   const file = part.fileName(precision);
   const width = expected.image.length / samples.images;
-  const found = await featuresOf(staging.path(file), samples, part.names, width);
+  const found = await featuresOf(staging.path(file), samples, part.names, width, options);
   const wanted = part.isJoint
     ? { image: normalize(expected.image, width), text: normalize(expected.text, width) }
     : expected;

@@ -1,13 +1,12 @@
 import { createHash } from 'node:crypto';
-import { bytesOf } from '../io/readFile.js';
 import type { Tokenizer } from '../text/tokenizer.js';
-import type { Model } from './model.js';
+import type { DualEncoder } from './dualEncoder.js';
 
 /** SHA-256 of a model's config, its weights and its vocabulary, whatever file they came from. */
-export function fingerprintOf(model: Model, tokenizer: Tokenizer, contextLength: number): string {
+export function fingerprintOf(model: DualEncoder, tokenizer: Tokenizer, contextLength: number): string {
   const hash = createHash('sha256');
   hash.update(JSON.stringify([model.config, tokenizer.vocabulary, contextLength]));
-  for (const [name, weight] of model.weights) hash.update(name).update(bytesOf(weight.read()));
+  model.addTo(hash);
   return hash.digest('hex');
 }
 

@@ -4,6 +4,7 @@ import { parseAnyConfig } from '../checkpoint/huggingfaceConfig.js';
 import { openCheckpoint } from '../checkpoint/open.js';
 import { isSquareGrid, resizePositionalEmbedding } from '../checkpoint/positionalEmbedding.js';
 import type { DeviceTensor, Engine } from '../engine/engine.js';
+import type { ProviderOptions } from '../engine/onnx/sessionOptions.js';
 import { createEngine } from '../engine/select.js';
 import { UserError } from '../errors.js';
 import { isFloat, type LazyTensor, type LazyTensors } from '../io/tensor.js';
@@ -21,6 +22,8 @@ export interface LoadOptions {
   engine?: string;
   /** execution provider of the onnx engine, `cpu` by default */
   provider?: string;
+  /** what the provider is told; one that it does not take is an error */
+  providerOptions?: ProviderOptions;
   /** told what the user should know, such as weights that were resized; `console.warn` by default */
   warn?: Warn;
 }
@@ -37,7 +40,7 @@ type Warn = (message: string) => void;
 export async function loadModel(location: string, options: LoadOptions = {}): Promise<Model> {
   const warn = options.warn ?? console.warn;
   const { path, config, parameters } = openParameters(location, options.config, warn);
-  const engine = createEngine(options.engine, options.provider, warn);
+  const engine = createEngine(options.engine, options.provider, warn, options.providerOptions);
   const weights = await readWeights(parameters, path, config, engine, warn);
   const model = new Model(await engine, config, weights);
   await model.expectConstantWeights(true);

@@ -1,3 +1,4 @@
+import type { Hash } from 'node:crypto';
 import type { Tensor } from '@tensorflow/tfjs-core';
 import type { DeviceTensor, Engine, HostTensor, Program, Signature, TensorSpec } from '../engine/engine.js';
 import { bytesOf } from '../io/readFile.js';
@@ -6,9 +7,10 @@ import { adapterNames } from '../nn/layers.js';
 import { sizeOf } from '../shape.js';
 import { encodeText } from './bert.js';
 import type { ModelConfig } from './config.js';
+import type { DualEncoder } from './dualEncoder.js';
 import { encodeImage } from './image.js';
 import { mergedValues } from './lora.js';
-import { isBuffer, isCounter, isTextParameter, isVisionParameter, parameterSpecs } from './parameters.js';
+import { countParameters, isCounter, isTextParameter, isVisionParameter } from './parameters.js';
 
 /** Pixels of images, preprocessed, as programs take them. */
 export function pixelSpec(config: ModelConfig): TensorSpec {
@@ -19,7 +21,7 @@ export function pixelSpec(config: ModelConfig): TensorSpec {
 export const idSpec: TensorSpec = { shape: ['n', 'length'], dtype: 'int32' };
 
 /** A Chinese CLIP model on an engine: its config, its weights under the reference's names, and its two encoders. */
-export class Model {
+export class Model implements DualEncoder {
   /** low-rank updates of weights that are being trained (LoRA), by name; the encoders apply them */
   adapters: ReadonlyMap<string, DeviceTensor> = new Map();
   private readonly held: Map<string, DeviceTensor>;
@@ -41,9 +43,19 @@ export class Model {
 
   /** How many values are trained: buffers don't count. */
   get parameterCount(): number {
-    let count = 0;
-    for (const { name, shape } of parameterSpecs(this.config)) if (!isBuffer(name)) count += sizeOf(shape);
-    return count;
+    return countParameters(this.config);
+  }
+
+  get description(): string {
+    return this.engine.description;
+  }
+
+  get logitScale(): number {
+    return this.weights.get('logit_scale')!.read()[0];
+  }
+
+  addTo(hash: Hash): void {
+    for (const [name, weight] of this.weights) hash.update(name).update(bytesOf(weight.read()));
   }
 
   /**
@@ -53,7 +65,7 @@ export class Model {
    */
   async encodeImages(pixels: Float32Array, n: number): Promise<Float32Array> {
     const { image_resolution: side } = this.config;
-    assertLength('pixels', pixels.length, [n, 3, side, side]);
+    assertPixels(this.config, pixels, n);
     this.imageEncoder ??= this.compileEncoder(
       isVisionParameter,
       { pixels: pixelSpec(this.config) },
@@ -189,6 +201,11 @@ export function assertLength(what: string, length: number, shape: number[]): voi
   const expected = sizeOf(shape);
   if (length !== expected)
     throw new RangeError(`${what}: ${length} values, expected ${expected} for [${shape}]`);
+}
+
+/** @throws RangeError unless pixels are [n, 3, resolution, resolution]. */
+export function assertPixels({ image_resolution: side }: ModelConfig, pixels: Float32Array, n: number): void {
+  assertLength('pixels', pixels.length, [n, 3, side, side]);
 }
 
 /** @throws RangeError unless ids are [n, length], no longer than the table of positions, all of the vocabulary. */

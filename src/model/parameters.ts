@@ -41,6 +41,13 @@ export function parameterSpecs(config: ModelConfig): ParameterSpec[] {
   ];
 }
 
+/** How many values of a model are trained: buffers don't count. */
+export function countParameters(config: ModelConfig): number {
+  let count = 0;
+  for (const { name, shape } of parameterSpecs(config)) if (!isBuffer(name)) count += sizeOf(shape);
+  return count;
+}
+
 /** Whether a parameter belongs to the image tower, which stage 1 locks. */
 export function isVisionParameter(name: string): boolean {
   return name.startsWith('visual.');

@@ -16,7 +16,7 @@ import { normalize } from '../eval/ranking.js';
 import { writeText } from '../io/atomic.js';
 import { bytesOf } from '../io/readFile.js';
 import type { Reporter } from '../io/terminal.js';
-import type { Model } from '../model/model.js';
+import type { DualEncoder } from '../model/dualEncoder.js';
 import { gatherRows } from '../rows.js';
 import { ApproximateSearch } from './approximateSearch.js';
 import { checkGraphFile } from './graphFile.js';
@@ -35,7 +35,7 @@ import {
 } from './pictureIndex.js';
 
 export interface BuildOptions {
-  model: Model;
+  model: DualEncoder;
   manifest: PictureIndex['manifest'];
   batchSize: number;
   /** threads that decode and resize */

@@ -1,13 +1,13 @@
 import { normalize } from '../eval/ranking.js';
 import { decodeImage } from '../image/decode.js';
 import { normalizePixels, preprocessImage, resizeToRgb } from '../image/preprocess.js';
-import type { Model } from '../model/model.js';
+import type { DualEncoder } from '../model/dualEncoder.js';
 import { prepareText, type Tokenizer } from '../text/tokenizer.js';
 
 /** Embeds texts and pictures with one model, both scaled to unit length: their inner product is the cosine. */
 export class Embedder {
   constructor(
-    readonly model: Model,
+    readonly model: DualEncoder,
     readonly tokenizer: Tokenizer,
     readonly contextLength: number,
   ) {}

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { datasetSources } from '../data/dataset.js';
 import { UserError } from '../errors.js';
+import { precisions } from '../export/parity.js';
 import { writeDirectoryAtomic, writeFileAtomic, writeText } from '../io/atomic.js';
 import { readJson } from '../io/json.js';
 import { readJsonLines } from '../io/jsonl.js';
@@ -28,6 +29,7 @@ const manifestSchema = z.strictObject({
   /** how the model was named, so that a search finds it again */
   model: z.strictObject({
     location: z.string(),
+    precision: z.enum(precisions).optional(),
     config: z.string().optional(),
     vocabulary: z.string().optional(),
     contextLength: z.number().int().min(3),

@@ -89,7 +89,7 @@ async function runStages(
 ): Promise<string | undefined> {
   const { config, modelConfig, tokenizer, stages } = plan;
   const { start, directory, ...data } = opened;
-  const engine = await createEngine(config.engine, config.provider, reporter.line);
+  const engine = await createEngine(config.engine, config.provider, reporter.line, config.providerOptions);
   const model =
     start === undefined ? createModel(modelConfig, engine, config.seed) : allocateModel(modelConfig, engine);
   try {

@@ -120,10 +120,10 @@ export function teacherConfig({ teacher }: StageConfig): ModelConfig | undefined
 
 /** The model whose image features a stage comes near to, if it has one. @throws UserError as `loadModel` */
 export async function openTeacher(
-  { engine, provider }: Pick<RunConfig, 'engine' | 'provider'>,
+  { engine, provider, providerOptions }: Pick<RunConfig, 'engine' | 'provider' | 'providerOptions'>,
   { teacher }: StageConfig,
   reporter: Reporter,
 ): Promise<Model | undefined> {
   if (teacher === undefined) return undefined;
-  return loadModel(teacher, { engine, provider, warn: reporter.line });
+  return loadModel(teacher, { engine, provider, providerOptions, warn: reporter.line });
 }

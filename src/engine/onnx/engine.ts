@@ -13,7 +13,7 @@ import type {
 import { updateAdamW } from './adamw.js';
 import { OnnxProgram } from './program.js';
 import { record } from './recorder.js';
-import { sessionOptions } from './sessionOptions.js';
+import { type ProviderOptions, sessionOptions } from './sessionOptions.js';
 import { ArrayTensor, HalfTensor, writable } from './tensors.js';
 
 /** Records functions into ONNX graphs and runs them with ONNX Runtime. */
@@ -21,24 +21,24 @@ export class OnnxEngine implements Engine {
   readonly description: string;
   private readonly options: ort.InferenceSession.SessionOptions;
 
-  private constructor(provider: string) {
+  private constructor(provider: string, options: ProviderOptions) {
     this.description = `onnx (${provider})`;
-    this.options = sessionOptions(provider);
+    this.options = sessionOptions(provider, options);
   }
 
   /**
    * Starts the engine and tries the provider out on a small program.
    *
-   * @throws UserError where this ONNX Runtime lacks the provider, or the provider its libraries
+   * @throws UserError where this ONNX Runtime lacks the provider, or the provider its libraries or one of the options
    */
-  static async start(provider: string): Promise<OnnxEngine> {
-    const engine = new OnnxEngine(provider);
+  static async start(provider: string, options: ProviderOptions = {}): Promise<OnnxEngine> {
     const available = ort.listSupportedBackends().map(({ name }) => name);
     if (!available.includes(provider)) {
       throw new UserError(
         `execution provider '${provider}' is not in this ONNX Runtime, which has: ${available.join(', ')}`,
       );
     }
+    const engine = new OnnxEngine(provider, options);
     // ONNX Runtime would print the same failure once more.
     ort.env.logLevel = 'fatal';
     try {
@@ -49,7 +49,7 @@ export class OnnxEngine implements Engine {
     } catch (error) {
       const reason = messageOf(error).trim().replace(/\s+/g, ' ');
       throw new UserError(
-        `execution provider '${provider}' can't be started here: ${reason}. 'cpu' always can`,
+        `execution provider '${provider}' can't be started here: ${reason}. cn-clip doctor tells what adds it; 'cpu' always can be`,
       );
     }
     return engine;

@@ -1,15 +1,85 @@
 import { availableParallelism } from 'node:os';
 import type * as ort from 'onnxruntime-node';
+import { UserError } from '../../errors.js';
 
-/** Options of every session on a provider. */
-export function sessionOptions(provider: string): ort.InferenceSession.SessionOptions {
+/** ONNX Runtime's execution providers, by the names of its Node.js binding. */
+export const providerNames = ['cpu', 'cuda', 'tensorrt', 'webgpu'] as const;
+
+export const layouts = ['NCHW', 'NHWC'] as const;
+export const validationModes = ['disabled', 'wgpuOnly', 'basic', 'full'] as const;
+export const bufferCacheModes = ['disabled', 'lazyRelease', 'simple', 'bucket'] as const;
+
+/** All that onnxruntime-node 1.30 hands to an execution provider; what else a provider knows keeps its default. */
+export interface ProviderOptions {
+  /** the GPU, counted from 0 */
+  deviceId?: number;
+  /** false: an operation that the provider lacks is an error; by default it is computed on the CPU */
+  cpuFallback?: boolean;
+  /** order of the dimensions that convolutions compute in */
+  preferredLayout?: (typeof layouts)[number];
+  /** how much of the calls to the GPU is checked */
+  validationMode?: (typeof validationModes)[number];
+  /** how memory of the GPU that was freed is kept for later */
+  storageBufferCacheMode?: (typeof bufferCacheModes)[number];
+}
+
+/** The options that each provider takes; others would be passed over. */
+const taken: Readonly<Record<string, readonly (keyof ProviderOptions)[]>> = {
+  cpu: [],
+  cuda: ['deviceId', 'cpuFallback'],
+  tensorrt: ['deviceId', 'cpuFallback'],
+  webgpu: ['cpuFallback', 'preferredLayout', 'validationMode', 'storageBufferCacheMode'],
+};
+
+/**
+ * How sessions compute: with the provider, and where it lacks an operation, on the CPU, unless `cpuFallback` is false.
+ * TensorRT leaves what it lacks to CUDA before.
+ *
+ * @throws UserError for an option that the provider does not take
+ */
+export function sessionOptions(
+  provider: string,
+  options: ProviderOptions = {},
+): ort.InferenceSession.SessionOptions {
+  requireTaken([provider], options);
+  const { cpuFallback = true, ...others } = options;
+  const own = Object.fromEntries(Object.entries(others).filter(([, value]) => value !== undefined));
   return {
-    executionProviders: [provider],
+    executionProviders: [
+      { name: provider, ...own },
+      ...(provider === 'tensorrt' ? [{ name: 'cuda', ...own }] : []),
+    ],
     graphOptimizationLevel: 'all',
     // A pattern is a block for all values of a run, which is taken beside the memory of the run that it was seen in.
     enableMemPattern: false,
     // By itself ONNX Runtime was seen to take one of two cores.
     intraOpNumThreads: availableParallelism(),
     logSeverityLevel: 3,
+    ...(!cpuFallback && { extra: { session: { disable_cpu_ep_fallback: '1' } } }),
   };
+}
+
+/** The names of the options that a provider takes. */
+export function takenOptions(provider: string): readonly string[] {
+  return taken[provider] ?? [];
+}
+
+/** @throws UserError for an option that none of the providers takes */
+export function requireTaken(providers: readonly string[], options: ProviderOptions): void {
+  for (const [name, value] of Object.entries(options)) {
+    if (value === undefined || providers.some((provider) => takes(provider, name))) continue;
+    const takers = providerNames.filter((provider) => takes(provider, name));
+    throw new UserError(
+      `provider option '${name}' is one of ${takers.join(' and ')}, not of ${providers.join(', ')}`,
+    );
+  }
+}
+
+/** Those of the options that a provider takes. */
+export function takenBy(provider: string, options: ProviderOptions): ProviderOptions {
+  return Object.fromEntries(Object.entries(options).filter(([name]) => takes(provider, name)));
+}
+
+function takes(provider: string, option: string): boolean {
+  return takenOptions(provider).includes(option);
 }

@@ -2,15 +2,15 @@ import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { readSafetensors, writeSafetensors } from '../../io/safetensors.js';
 import type { Reporter } from '../../io/terminal.js';
+import type { DualEncoder } from '../../model/dualEncoder.js';
 import { digest } from '../../model/fingerprint.js';
-import type { Model } from '../../model/model.js';
 import { prepareText, type Tokenizer } from '../../text/tokenizer.js';
 import { normalize } from '../ranking.js';
 import { fillPrompts } from './prompts.js';
 
 /** What the embedding of a text depends on, beside the text itself. */
 export interface TextEncoder {
-  model: Model;
+  model: DualEncoder;
   tokenizer: Tokenizer;
   contextLength: number;
   batchSize: number;

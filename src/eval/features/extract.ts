@@ -2,8 +2,8 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { UserError } from '../../errors.js';
 import type { Reporter } from '../../io/terminal.js';
+import type { DualEncoder } from '../../model/dualEncoder.js';
 import { digest } from '../../model/fingerprint.js';
-import type { Model } from '../../model/model.js';
 import type { Tokenizer } from '../../text/tokenizer.js';
 import { encodeCaptions, SORTED_BATCHES } from '../encode.js';
 import { encodeRows } from '../encodeRows.js';
@@ -17,7 +17,7 @@ export type FeatureFormat = 'jsonl' | 'npy';
 
 /** What the features of both towers are computed with, and where they go. */
 export interface Extraction {
-  model: Model;
+  model: DualEncoder;
   /** SHA-256 of model, vocabulary and context length */
   fingerprint: string;
   out: string;

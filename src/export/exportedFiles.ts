@@ -1,0 +1,148 @@
+import { createHash } from 'node:crypto';
+import { existsSync, readdirSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { z } from 'zod';
+import { holdsWeights, isDirectory } from '../checkpoint/files.js';
+import { preprocessorConfig } from '../checkpoint/huggingfaceConfig.js';
+import { explainIssues } from '../config/explain.js';
+import { UserError } from '../errors.js';
+import { readJson } from '../io/json.js';
+import { MAX_TRANSFER_BYTES, RangedFile } from '../io/readFile.js';
+import { type ModelConfig, parseModelConfig } from '../model/config.js';
+import { type Precision, precisions } from './parity.js';
+import { towerParts } from './parts.js';
+
+/** Ending of the file that says what an export holds; it is written last. */
+export const MANIFEST = '.manifest.json';
+const VOCABULARY = 'vocab.txt';
+const PREPROCESSING = 'preprocessor_config.json';
+
+/** A file as a manifest lists it. */
+export const listedFileSchema = z.object({
+  /** relative to the manifest's folder */
+  name: z.string(),
+  bytes: z.number().int().min(0),
+  sha256: z.string().regex(/^[0-9a-f]{64}$/),
+});
+export type ListedFile = z.infer<typeof listedFileSchema>;
+
+const manifestSchema = z.object({
+  format: z.literal(1),
+  files: z.array(listedFileSchema).max(1000),
+  model: z.unknown(),
+  logitScale: z.number().optional(),
+});
+
+/** What `cn-clip export onnx` wrote, as its manifest says. */
+export interface ExportedFiles {
+  /** folder and beginning of the files' names */
+  prefix: string;
+  manifest: string;
+  config: ModelConfig;
+  /** the parameter, of which manifests of earlier versions say nothing */
+  logitScale: number | undefined;
+  /** in which both towers are there */
+  precisions: Precision[];
+  files: ReadonlyMap<string, ListedFile>;
+  /** vocab.txt, where the export has one */
+  vocabulary: string | undefined;
+}
+
+/**
+ * The prefix of the export that a location names: the prefix itself, its manifest, or a folder with one export and no
+ * weights of a checkpoint. Undefined where it names none.
+ *
+ * @throws UserError for a folder with several
+ */
+export function findExport(location: string): string | undefined {
+  if (isDirectory(location)) {
+    const names = readdirSync(location);
+    const found = names.filter((name) => name.endsWith(MANIFEST)).sort();
+    if (found.length === 0 || holdsWeights(names)) return undefined;
+    const prefixes = found.map((name) => join(location, name.slice(0, -MANIFEST.length)));
+    if (prefixes.length === 1) return prefixes[0];
+    throw new UserError(`${location} holds several exports: name one of ${prefixes.slice(0, 5).join(', ')}`);
+  }
+  if (location.endsWith(MANIFEST)) return location.slice(0, -MANIFEST.length);
+  return existsSync(location + MANIFEST) ? location : undefined;
+}
+
+/** Reads the manifest of an export. @throws UserError where it is missing, damaged or no manifest */
+export function openExport(prefix: string): ExportedFiles {
+  const manifest = prefix + MANIFEST;
+  const parsed = manifestSchema.safeParse(readJson(manifest));
+  if (!parsed.success) {
+    throw new UserError(`${manifest} is no manifest of cn-clip export onnx: ${explainIssues(parsed.error)}`);
+  }
+  const files = new Map(parsed.data.files.map((file) => [file.name, file]));
+  const parts = towerParts(basename(prefix));
+  const config = parseModelConfig(parsed.data.model, manifest);
+  const exported: ExportedFiles = {
+    prefix,
+    manifest,
+    config,
+    logitScale: parsed.data.logitScale,
+    precisions: precisions.filter((precision) => parts.every((part) => files.has(part.fileName(precision)))),
+    files,
+    vocabulary: files.has(VOCABULARY) ? join(dirname(prefix), VOCABULARY) : undefined,
+  };
+  requirePreprocessing(exported);
+  return exported;
+}
+
+/** The precision that is asked for, or else fp32, or the only one. @throws UserError where it is missing */
+export function choosePrecision(
+  { manifest, precisions: there }: ExportedFiles,
+  asked: Precision | undefined,
+): Precision {
+  const chosen = asked ?? (there.length === 1 ? there[0] : 'fp32');
+  if (there.includes(chosen)) return chosen;
+  const what = there.length === 0 ? 'no towers' : `towers in ${there.join(', ')}`;
+  throw new UserError(`${manifest} lists ${what}, none in ${chosen}: give --precision, or export it`);
+}
+
+/**
+ * Holds files to what the manifest says of them.
+ *
+ * @returns their entries
+ * @throws UserError naming one that is missing or was changed
+ */
+export function requireUnchanged(
+  folder: string,
+  listed: ReadonlyMap<string, ListedFile>,
+  names: readonly string[],
+  manifest: string,
+): ListedFile[] {
+  return names.map((name) => {
+    const expected = listed.get(name);
+    const path = join(folder, name);
+    if (expected === undefined) throw new UserError(`${manifest} does not list ${name}`);
+    if (!existsSync(path)) throw new UserError(`${path} is missing, which ${manifest} lists`);
+    const found = measureFile(path);
+    if (found.bytes === expected.bytes && found.sha256 === expected.sha256) return expected;
+    throw new UserError(
+      `${path} is not the file that ${manifest} lists (${found.bytes} bytes, expected ${expected.bytes}; or another ` +
+        'SHA-256): export it again',
+    );
+  });
+}
+
+/** Size and SHA-256 of a file, which is read in pieces. */
+export function measureFile(path: string): { bytes: number; sha256: string } {
+  const file = new RangedFile(path);
+  const hash = createHash('sha256');
+  for (let at = 0; at < file.size; at += MAX_TRANSFER_BYTES) {
+    hash.update(file.read(at, Math.min(MAX_TRANSFER_BYTES, file.size - at)));
+  }
+  return { bytes: file.size, sha256: hash.digest('hex') };
+}
+
+/** @throws UserError where pictures are to be prepared in another way than here */
+function requirePreprocessing({ prefix, manifest, config, files }: ExportedFiles): void {
+  requireUnchanged(dirname(prefix), files, [PREPROCESSING], manifest);
+  const path = join(dirname(prefix), PREPROCESSING);
+  if (JSON.stringify(readJson(path)) === JSON.stringify(preprocessorConfig(config))) return;
+  throw new UserError(
+    `${path} asks for another preprocessing than the reference's, which is the only one here`,
+  );
+}

@@ -1,0 +1,204 @@
+import type { Hash } from 'node:crypto';
+import { basename, dirname, join } from 'node:path';
+import * as ort from 'onnxruntime-node';
+import { type ProviderOptions, sessionOptions } from '../engine/onnx/sessionOptions.js';
+import { createEngine } from '../engine/select.js';
+import { UserError } from '../errors.js';
+import type { ModelConfig } from '../model/config.js';
+import type { DualEncoder } from '../model/dualEncoder.js';
+import { assertPixels, assertTexts } from '../model/model.js';
+import { countParameters } from '../model/parameters.js';
+import { type EngineShapes, paddedTexts, runInBatches } from './engineBatches.js';
+import { openEngines, wrapperName } from './engineFiles.js';
+import {
+  choosePrecision,
+  type ExportedFiles,
+  findExport,
+  openExport,
+  requireUnchanged,
+} from './exportedFiles.js';
+import type { Precision, Tower } from './parity.js';
+import { towerParts } from './parts.js';
+
+export interface ExportedModelOptions {
+  /** by default fp32, or the only one that was exported */
+  precision?: Precision;
+  /** execution provider of ONNX Runtime, `cpu` by default */
+  provider?: string;
+  providerOptions?: ProviderOptions;
+  /** told what the user should know; `console.warn` by default */
+  warn?: (message: string) => void;
+}
+
+/** A tower's file, and what its input and output are called. */
+interface TowerFile {
+  path: string;
+  input: string;
+  output: string;
+}
+
+/** What an ExportedModel is made of. */
+export interface ExportedTowers {
+  config: ModelConfig;
+  description: string;
+  /** undefined where the manifest does not say it */
+  logitScale: number | undefined;
+  towers: Readonly<Record<Tower, TowerFile>>;
+  /** SHA-256 of each file that features depend on */
+  hashes: readonly string[];
+  /** what the towers take, where that is not everything */
+  shapes?: EngineShapes;
+  options: ort.InferenceSession.SessionOptions;
+}
+
+/** The towers that `cn-clip export onnx` wrote, run by ONNX Runtime. A tower is loaded when it encodes first. */
+export class ExportedModel implements DualEncoder {
+  private readonly sessions = new Map<Tower, Promise<ort.InferenceSession>>();
+
+  constructor(private readonly given: ExportedTowers) {}
+
+  /**
+   * Opens the towers of an export. On the TensorRT provider the engines of `cn-clip export tensorrt` are taken where
+   * they are there.
+   *
+   * @throws UserError where the precision was not exported, a file is missing or is not the one that was exported, or
+   * the provider can't be started
+   */
+  static async open(exported: ExportedFiles, options: ExportedModelOptions = {}): Promise<ExportedModel> {
+    const { provider = 'cpu', providerOptions = {}, warn = console.warn } = options;
+    const { prefix, manifest, files, config, logitScale } = exported;
+    const precision = choosePrecision(exported, options.precision);
+    await (await createEngine('onnx', provider, warn, providerOptions)).dispose();
+    const folder = dirname(prefix);
+    const engines = provider === 'tensorrt' ? openEngines(exported, precision) : undefined;
+    if (provider === 'tensorrt' && engines === undefined) {
+      warn(
+        `${prefix} has no engines in ${precision}: TensorRT builds them now, and anew in every run; cn-clip export ` +
+          'tensorrt keeps them',
+      );
+    }
+    const names = towerParts(basename(prefix)).flatMap((part) => {
+      const file = part.fileName(precision);
+      return files.has(part.externalName(file)) ? [file, part.externalName(file)] : [file];
+    });
+    return new ExportedModel({
+      config,
+      description: `${prefix} in ${precision}, onnx (${provider})${engines === undefined ? '' : ', its engines'}`,
+      logitScale,
+      towers: towerFiles(
+        prefix,
+        (graph) => join(folder, engines === undefined ? graph : wrapperName(graph)),
+        precision,
+      ),
+      hashes: engines?.hashes ?? requireUnchanged(folder, files, names, manifest).map(({ sha256 }) => sha256),
+      shapes: engines?.shapes,
+      options: sessionOptions(provider, providerOptions),
+    });
+  }
+
+  get config(): ModelConfig {
+    return this.given.config;
+  }
+
+  get description(): string {
+    return this.given.description;
+  }
+
+  get parameterCount(): number {
+    return countParameters(this.config);
+  }
+
+  /** @throws UserError where the manifest is of an earlier version, which does not say it */
+  get logitScale(): number {
+    const { logitScale, description } = this.given;
+    if (logitScale !== undefined) return logitScale;
+    throw new UserError(`${description}: the manifest has no logitScale; export the model again`);
+  }
+
+  encodeImages(pixels: Float32Array, n: number): Promise<Float32Array> {
+    assertPixels(this.config, pixels, n);
+    const { image_resolution: side } = this.config;
+    return this.batches('image', pixels, n, (batch, count) => {
+      return new ort.Tensor('float32', batch, [count, 3, side, side]);
+    });
+  }
+
+  /** @throws UserError where a text is longer than the engines take */
+  encodeTexts(ids: Int32Array, n: number, length: number): Promise<Float32Array> {
+    assertTexts(this.config, ids, n, length);
+    const { min, max } = this.given.shapes?.textLength ?? { min: 0, max: Infinity };
+    if (length > max) {
+      throw new UserError(
+        `${this.description}: texts of ${length} tokens, and the engines take up to ${max}: give a smaller context ` +
+          'length, or build them with a larger --text-length.max',
+      );
+    }
+    const padded = paddedTexts(ids, n, length, min);
+    return this.batches('text', BigInt64Array.from(padded, BigInt), n, (batch, count) => {
+      return new ort.Tensor('int64', batch, [count, Math.max(length, min)]);
+    });
+  }
+
+  addTo(hash: Hash): void {
+    for (const each of this.given.hashes) hash.update(each);
+  }
+
+  async dispose(): Promise<void> {
+    // One that could not be made has been reported where it was to run.
+    const made = await Promise.allSettled(this.sessions.values());
+    this.sessions.clear();
+    for (const session of made) if (session.status === 'fulfilled') await session.value.release();
+  }
+
+  private async batches<T extends Float32Array | BigInt64Array>(
+    tower: Tower,
+    rows: T,
+    n: number,
+    tensorOf: (batch: T, count: number) => ort.Tensor,
+  ): Promise<Float32Array> {
+    const { input, output } = this.given.towers[tower];
+    const session = await this.session(tower);
+    const limits = this.given.shapes?.batch ?? { min: 1, max: n };
+    return runInBatches(rows, n, limits, async (batch, count) => {
+      const results = await session.run({ [input]: tensorOf(batch, count) });
+      return results[output].data as Float32Array;
+    });
+  }
+
+  private session(tower: Tower): Promise<ort.InferenceSession> {
+    let session = this.sessions.get(tower);
+    if (session === undefined) {
+      session = ort.InferenceSession.create(this.given.towers[tower].path, this.given.options);
+      this.sessions.set(tower, session);
+    }
+    return session;
+  }
+}
+
+/**
+ * Opens what `exportOnnx` wrote, by its folder, prefix or manifest.
+ *
+ * @throws UserError where nothing was exported there, or as `ExportedModel.open`
+ */
+export async function loadExportedModel(
+  location: string,
+  options: ExportedModelOptions = {},
+): Promise<ExportedModel> {
+  const prefix = findExport(location);
+  if (prefix !== undefined) return ExportedModel.open(openExport(prefix), options);
+  throw new UserError(`${location} names no exported files: write them with cn-clip export onnx`);
+}
+
+/** The towers of an export, in files that are named after those with the graphs. */
+export function towerFiles(
+  prefix: string,
+  pathOf: (graph: string) => string,
+  precision: Precision,
+): Record<Tower, TowerFile> {
+  const entries = towerParts(basename(prefix)).map((part): [Tower, TowerFile] => {
+    const tower = part.names.image === undefined ? 'text' : 'image';
+    const { input, output } = part.names[tower]!;
+    return [tower, { path: pathOf(part.fileName(precision)), input, output }];
+  });
+  return Object.fromEntries(entries) as Record<Tower, TowerFile>;
+}
