@@ -1,23 +1,15 @@
-import { parentPort } from 'node:worker_threads';
-import { messageOf } from '../errors.js';
 import type { FilePlace } from '../io/readFile.js';
 import { type Dtype, readFloats } from '../io/tensor.js';
+import { answerRequests } from '../io/threadPool.js';
 
 /** A tensor that a thread is to read. */
 export interface Reading {
-  id: number;
   place: FilePlace;
   dtype: Dtype;
   count: number;
 }
 
-export type ReadingResult = { id: number } & ({ values: Float32Array } | { error: string });
-
-parentPort?.on('message', ({ id, place, dtype, count }: Reading) => {
-  try {
-    const values = readFloats(place, dtype, count);
-    parentPort?.postMessage({ id, values } satisfies ReadingResult, [values.buffer]);
-  } catch (error) {
-    parentPort?.postMessage({ id, error: messageOf(error) } satisfies ReadingResult);
-  }
+answerRequests<Reading, Float32Array<ArrayBuffer>>(({ place, dtype, count }) => {
+  const values = readFloats(place, dtype, count);
+  return [values, [values.buffer]];
 });

@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto';
-import { parentPort, workerData } from 'node:worker_threads';
+import { workerData } from 'node:worker_threads';
 import sharp from 'sharp';
-import { messageOf, UserError } from '../errors.js';
+import { UserError } from '../errors.js';
 import { augmentImage } from '../image/augment/augment.js';
 import { withDecodedImage } from '../image/decode.js';
 import { convertToRgb, normalizePixels, resizeToRgb } from '../image/preprocess.js';
+import { answerRequests } from '../io/threadPool.js';
 import { Random } from '../random.js';
 import type { ImageSource } from './dataset.js';
 import { pictureDone } from './garbage.js';
@@ -30,7 +31,6 @@ export interface Augmentation {
 export type Task = 'pixels' | 'check' | 'hash';
 
 export interface Job {
-  job: number;
   task: Task;
   rows: Int32Array;
   augmentation?: Augmentation;
@@ -46,8 +46,6 @@ export interface Loaded {
   failures: Map<number, string>;
 }
 
-export type JobResult = ({ job: number } & Loaded) | { job: number; error: string };
-
 const { source, resolution, convertFirst } = workerData as WorkerSettings;
 const images = openImages(source);
 const values = 3 * resolution ** 2;
@@ -59,45 +57,34 @@ sharp.cache(false);
 /** New memory for each picture would cost more than resizing. */
 const resizedPixels = new Uint8Array(values);
 
-/** Jobs run one after the other, in the order they came. */
-let last = Promise.resolve();
-parentPort!.on('message', (job: Job) => {
-  last = last.then(() => run(job));
-});
-
-async function run({ job, task, rows, augmentation }: Job): Promise<void> {
-  try {
-    const pixels = new Float32Array(task === 'pixels' ? rows.length * values : 0);
-    const hashes = new Uint32Array(task === 'pixels' ? 0 : rows.length * 2);
-    const failures = new Map<number, string>();
-    for (const [place, row] of rows.entries()) {
-      try {
-        const { bytes, name } = await images.read(row);
-        if (task !== 'pixels') hashes.set(hashOf(bytes), place * 2);
-        if (task === 'hash') continue;
-        if (task === 'check') {
-          await withDecodedImage(bytes, name, () => {});
-          continue;
-        }
-        const key = augmentation && ['augment', augmentation.epoch, augmentation.pairs[place]];
-        await withDecodedImage(bytes, name, (image) => {
-          const resized = key
-            ? augmentImage(image, resolution, new Random(augmentation.seed, ...key))
-            : resizeToRgb(convertFirst ? convertToRgb(image) : image, resolution, resizedPixels);
-          normalizePixels(resized, pixels, place * values);
-        });
-      } catch (error) {
-        if (!(error instanceof UserError)) throw error;
-        failures.set(place, error.message);
+answerRequests<Job, Loaded>(async ({ task, rows, augmentation }) => {
+  const pixels = new Float32Array(task === 'pixels' ? rows.length * values : 0);
+  const hashes = new Uint32Array(task === 'pixels' ? 0 : rows.length * 2);
+  const failures = new Map<number, string>();
+  for (const [place, row] of rows.entries()) {
+    try {
+      const { bytes, name } = await images.read(row);
+      if (task !== 'pixels') hashes.set(hashOf(bytes), place * 2);
+      if (task === 'hash') continue;
+      if (task === 'check') {
+        await withDecodedImage(bytes, name, () => {});
+        continue;
       }
-      pictureDone();
+      const key = augmentation && ['augment', augmentation.epoch, augmentation.pairs[place]];
+      await withDecodedImage(bytes, name, (image) => {
+        const resized = key
+          ? augmentImage(image, resolution, new Random(augmentation.seed, ...key))
+          : resizeToRgb(convertFirst ? convertToRgb(image) : image, resolution, resizedPixels);
+        normalizePixels(resized, pixels, place * values);
+      });
+    } catch (error) {
+      if (!(error instanceof UserError)) throw error;
+      failures.set(place, error.message);
     }
-    const result: JobResult = { job, pixels, hashes, failures };
-    parentPort!.postMessage(result, [pixels.buffer, hashes.buffer]);
-  } catch (error) {
-    parentPort!.postMessage({ job, error: messageOf(error) } satisfies JobResult);
+    pictureDone();
   }
-}
+  return [{ pixels, hashes, failures }, [pixels.buffer, hashes.buffer]];
+});
 
 function hashOf(bytes: Uint8Array): [number, number] {
   const digest = createHash('sha256').update(bytes).digest();
