@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { normalize, Search } from '../src/eval/ranking.js';
 import { Random } from '../src/random.js';
 import { ApproximateSearch } from '../src/search/approximateSearch.js';
+import { median, timedRuns } from './timing.js';
 
 export interface ApproximateMeasurement {
   candidates: number;
@@ -92,13 +93,7 @@ export async function measureApproximate(
 }
 
 async function medianOf(search: Pick<Search, 'topK'>, queries: Float32Array): Promise<number> {
-  const times: number[] = [];
-  for (let i = 0; i < 9; i++) {
-    const began = performance.now();
-    await search.topK(queries, K);
-    times.push(performance.now() - began);
-  }
-  return times.sort((a, b) => a - b)[4];
+  return 1000 * median(await timedRuns(9, () => search.topK(queries, K)));
 }
 
 function clusteredFeatures(rows: number, dimension: number, name: string): Float32Array {

@@ -201,7 +201,7 @@ test('rows are run in batches of the sizes that an engine takes', async () => {
     return Promise.resolve(batch.map((value) => 10 * value));
   };
   assert.deepEqual(
-    await runInBatches(rows, 7, { min: 2, max: 3 }, run),
+    await runInBatches(rows, 7, { min: 2, max: 3 }, width, run),
     rows.map((value) => 10 * value),
   );
   assert.deepEqual(sizes, [3, 3, 2]);

@@ -1,4 +1,5 @@
 import { UserError } from '../errors.js';
+import { rowBatches } from '../rows.js';
 import { prepareText, type Tokenizer } from '../text/tokenizer.js';
 import { BrokenImages } from './brokenImages.js';
 import type { Dataset } from './dataset.js';
@@ -6,7 +7,6 @@ import type { Augmentation } from './imageWorker.js';
 import { ImageWorkerPool } from './imageWorkerPool.js';
 import { readAhead } from './readAhead.js';
 import { replacePairs } from './replacePairs.js';
-import { rowBatches } from './rowBatches.js';
 import { datasetOrder, epochLength } from './sampler.js';
 import { numberTexts, type PairKeys, separateDuplicates } from './uniqueCaptions.js';
 

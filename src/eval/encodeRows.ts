@@ -1,9 +1,9 @@
 import type { ImageSource } from '../data/dataset.js';
 import { ImageWorkerPool } from '../data/imageWorkerPool.js';
 import { readAhead } from '../data/readAhead.js';
-import { rowBatches } from '../data/rowBatches.js';
 import { UserError } from '../errors.js';
 import type { DualEncoder } from '../model/dualEncoder.js';
+import { rowBatches } from '../rows.js';
 
 /** What pictures are encoded with. */
 export interface ImageEncoding {

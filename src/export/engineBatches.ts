@@ -1,3 +1,5 @@
+import { inParts, rangesOf } from '../rows.js';
+
 /** The least, the usual and the largest size of a dimension, for which TensorRT builds an engine. */
 export interface SizeRange {
   min: number;
@@ -16,32 +18,23 @@ export interface EngineShapes {
  * last one again in the places that are free.
  *
  * @param rows [n, …], row major
- * @param run results of a batch of `count` rows, [count, …]
- * @returns the results of all rows, in their order
+ * @param run results of a batch of `count` rows, [count, width]
+ * @returns the results of all rows, in their order, [n, width]
  */
-export async function runInBatches<T extends Float32Array | BigInt64Array>(
+export function runInBatches<T extends Float32Array | BigInt64Array>(
   rows: T,
   n: number,
   { min, max }: Pick<SizeRange, 'min' | 'max'>,
+  width: number,
   run: (batch: T, count: number) => Promise<Float32Array>,
 ): Promise<Float32Array> {
   const size = rows.length / n;
-  const results: Float32Array[] = [];
-  for (let begin = 0; begin < n; begin += max) {
-    const count = Math.min(max, n - begin);
-    const given = rows.subarray(begin * size, (begin + count) * size) as T;
+  return inParts(rangesOf(n, max), width, async (begin, end) => {
+    const count = end - begin;
     const filled = Math.max(count, min);
-    const result = await run(withLastRepeated(given, count, filled), filled);
-    results.push(result.subarray(0, (result.length / filled) * count));
-  }
-  if (results.length === 1) return results[0];
-  const all = new Float32Array(results.reduce((sum, { length }) => sum + length, 0));
-  let end = 0;
-  for (const result of results) {
-    all.set(result, end);
-    end += result.length;
-  }
-  return all;
+    const batch = withLastRepeated(rows.subarray(begin * size, end * size) as T, count, filled);
+    return (await run(batch, filled)).subarray(0, count * width);
+  });
 }
 
 /** Token ids [n, length] with zeros behind, [n, max(length, least)]. */

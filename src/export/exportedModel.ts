@@ -159,7 +159,7 @@ export class ExportedModel implements DualEncoder {
     const { input, output } = this.given.towers[tower];
     const session = await this.session(tower);
     const limits = this.given.shapes?.batch ?? { min: 1, max: n };
-    return runInBatches(rows, n, limits, async (batch, count) => {
+    return runInBatches(rows, n, limits, this.config.embed_dim, async (batch, count) => {
       const results = await session.run({ [input]: tensorOf(batch, count) });
       return results[output].data as Float32Array;
     });

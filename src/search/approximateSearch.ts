@@ -3,6 +3,7 @@ import type { Index } from 'usearch';
 import { messageOf, UserError } from '../errors.js';
 import { innerProduct, Search, type TopK } from '../eval/ranking.js';
 import { Random } from '../random.js';
+import { gatherRows } from '../rows.js';
 import { checkGraphFile, LINKS } from './graphFile.js';
 import type { GraphDescription } from './pictureIndex.js';
 
@@ -152,10 +153,7 @@ async function measureRecall(
   const rows = features.length / dimension;
   const random = new Random(0, 'recall of approximate search');
   const sample = Int32Array.from({ length: SAMPLED }, () => random.integer(rows));
-  const queries = new Float32Array(SAMPLED * dimension);
-  for (const [i, row] of sample.entries()) {
-    queries.set(features.subarray(row * dimension, (row + 1) * dimension), i * dimension);
-  }
+  const queries = gatherRows(features, sample, dimension);
   const exact = await Search.open(features, dimension);
   try {
     const others = ({ k, indices }: TopK, query: number) =>

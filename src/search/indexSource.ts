@@ -5,8 +5,8 @@ import { filesOf } from '../data/fileImages.js';
 import { picturesIn } from '../data/folderDataset.js';
 import { openImages } from '../data/images.js';
 import { ImageWorkerPool } from '../data/imageWorkerPool.js';
-import { rowBatches } from '../data/rowBatches.js';
 import { UserError } from '../errors.js';
+import { rowBatches } from '../rows.js';
 import type { IndexedPicture, IndexSource } from './pictureIndex.js';
 
 /** Pictures that are there now. */
