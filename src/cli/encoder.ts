@@ -36,7 +36,7 @@ export async function openEncoder(
   const { model, tokenizer } =
     prefix === undefined
       ? await openCheckpoint(location, settings, warn)
-      : await openExported(prefix, settings);
+      : await openExported(prefix, settings, warn);
   try {
     requireFit(tokenizer, model.config, settings.contextLength);
     return { model, tokenizer };
@@ -64,6 +64,7 @@ async function openCheckpoint(
 async function openExported(
   prefix: string,
   { config, vocabulary, engine, provider, providerOptions, precision }: EncoderSettings,
+  warn: (line: string) => void,
 ): Promise<{ model: DualEncoder; tokenizer: Tokenizer }> {
   if (engine === 'tfjs') throw new UserError(`${prefix} are ONNX files, which --engine tfjs does not run`);
   if (config !== undefined) {
@@ -73,5 +74,6 @@ async function openExported(
   const file = vocabulary ?? exported.vocabulary;
   if (file === undefined) throw new UserError(`${prefix} was exported without vocab.txt: give a vocabulary`);
   const tokenizer = await loadTokenizer(file);
-  return { model: await ExportedModel.open(exported, { precision, provider, providerOptions }), tokenizer };
+  const model = await ExportedModel.open(exported, { precision, provider, providerOptions, warn });
+  return { model, tokenizer };
 }

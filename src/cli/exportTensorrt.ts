@@ -1,8 +1,7 @@
 import { Command } from 'commander';
 import { exportTensorrtSchema } from '../config/exportTensorrt.js';
 import { addSettings, resolveSettings } from '../config/options.js';
-import { UserError } from '../errors.js';
-import { findExport } from '../export/exportedFiles.js';
+import { requireExport } from '../export/exportedFiles.js';
 import { exportTensorrt, tensorrtCommands } from '../export/exportTensorrt.js';
 import { createReporter } from '../io/terminal.js';
 
@@ -14,10 +13,7 @@ export function exportTensorrtCommand(): Command {
     const config = resolveSettings(exportTensorrtSchema, flags.config as string | undefined, flags);
     const { model, precision: precisions, batch, textLength, dryRun, ...rest } = config;
     const reporter = createReporter();
-    const prefix = findExport(model);
-    if (prefix === undefined) {
-      throw new UserError(`${model} names no exported files: write them with cn-clip export onnx`);
-    }
+    const prefix = requireExport(model);
     const options = {
       ...rest,
       precisions,

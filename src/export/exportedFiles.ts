@@ -67,6 +67,13 @@ export function findExport(location: string): string | undefined {
   return existsSync(location + MANIFEST) ? location : undefined;
 }
 
+/** The prefix that `findExport` gives. @throws UserError where nothing was exported there, or as it */
+export function requireExport(location: string): string {
+  const prefix = findExport(location);
+  if (prefix !== undefined) return prefix;
+  throw new UserError(`${location} names no exported files: write them with cn-clip export onnx`);
+}
+
 /** Reads the manifest of an export. @throws UserError where it is missing, damaged or no manifest */
 export function openExport(prefix: string): ExportedFiles {
   const manifest = prefix + MANIFEST;

@@ -13,8 +13,8 @@ import { openEngines, wrapperName } from './engineFiles.js';
 import {
   choosePrecision,
   type ExportedFiles,
-  findExport,
   openExport,
+  requireExport,
   requireUnchanged,
 } from './exportedFiles.js';
 import type { Precision, Tower } from './parity.js';
@@ -184,9 +184,7 @@ export async function loadExportedModel(
   location: string,
   options: ExportedModelOptions = {},
 ): Promise<ExportedModel> {
-  const prefix = findExport(location);
-  if (prefix !== undefined) return ExportedModel.open(openExport(prefix), options);
-  throw new UserError(`${location} names no exported files: write them with cn-clip export onnx`);
+  return ExportedModel.open(openExport(requireExport(location)), options);
 }
 
 /** The towers of an export, in files that are named after those with the graphs. */
