@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { pictureDone } from '../src/data/garbage.js';
-import { withDecodedImage } from '../src/image/decode.js';
+import { decodeImage } from '../src/image/decode.js';
 import { resizeToRgb } from '../src/image/preprocess.js';
 
 /** Prints the processor's seconds, of all threads, of passes over the pictures of a folder, decoded and resized as an image worker does it. */
@@ -16,7 +16,7 @@ const resized = new Uint8Array(3 * Number(size) ** 2);
 for (let pass = 0; pass < 15; pass++) {
   const began = process.cpuUsage();
   for (const bytes of pictures) {
-    await withDecodedImage(bytes, 'picture', (image) => resizeToRgb(image, Number(size), resized));
+    resizeToRgb(await decodeImage(bytes, 'picture'), Number(size), resized);
     pictureDone();
   }
   // Ten passes to warm up: by then WebAssembly runs as it was optimised.

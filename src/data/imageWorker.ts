@@ -3,7 +3,7 @@ import { workerData } from 'node:worker_threads';
 import sharp from 'sharp';
 import { UserError } from '../errors.js';
 import { augmentImage } from '../image/augment/augment.js';
-import { withDecodedImage } from '../image/decode.js';
+import { decodeImage } from '../image/decode.js';
 import { convertToRgb, normalizePixels, resizeToRgb } from '../image/preprocess.js';
 import { answerRequests } from '../io/threadPool.js';
 import { Random } from '../random.js';
@@ -66,17 +66,13 @@ answerRequests<Job, Loaded>(async ({ task, rows, augmentation }) => {
       const { bytes, name } = await images.read(row);
       if (task !== 'pixels') hashes.set(hashOf(bytes), place * 2);
       if (task === 'hash') continue;
-      if (task === 'check') {
-        await withDecodedImage(bytes, name, () => {});
-        continue;
-      }
+      const image = await decodeImage(bytes, name);
+      if (task === 'check') continue;
       const key = augmentation && ['augment', augmentation.epoch, augmentation.pairs[place]];
-      await withDecodedImage(bytes, name, (image) => {
-        const resized = key
-          ? augmentImage(image, resolution, new Random(augmentation.seed, ...key))
-          : resizeToRgb(convertFirst ? convertToRgb(image) : image, resolution, resizedPixels);
-        normalizePixels(resized, pixels, place * values);
-      });
+      const resized = key
+        ? augmentImage(image, resolution, new Random(augmentation.seed, ...key))
+        : resizeToRgb(convertFirst ? convertToRgb(image) : image, resolution, resizedPixels);
+      normalizePixels(resized, pixels, place * values);
     } catch (error) {
       if (!(error instanceof UserError)) throw error;
       failures.set(place, error.message);

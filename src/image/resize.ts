@@ -24,9 +24,8 @@ const SUPPORT = 2;
  * @param out see resample
  */
 export function resizeBicubic(image: Image, width: number, height: number, out?: Uint8Array): Image {
-  const horizontal = width === image.width ? undefined : axisWeights(image.width, width);
-  const vertical = height === image.height ? undefined : axisWeights(image.height, height);
-  return horizontal || vertical ? resample(image, horizontal, vertical, out) : image;
+  if (width === image.width && height === image.height) return image;
+  return resample(image, axisWeights(image.width, width), axisWeights(image.height, height), out);
 }
 
 /** Resizes by taking the pixel under each output pixel's centre, as Pillow does. */
@@ -72,19 +71,25 @@ function axisWeights(from: number, to: number): AxisWeights {
   return axis;
 }
 
+/** An axis that keeps its length gets a weight of 1 for each position itself, so nothing changes. */
 function computeAxisWeights(from: number, to: number): AxisWeights {
   const scale = from / to;
   const filterScale = Math.max(scale, 1);
   const support = SUPPORT * filterScale;
-  const most = Math.min(Math.ceil(support) * 2 + 1, from);
+  const firsts = new Int32Array(to);
+  const counts = new Int32Array(to);
+  for (let i = 0; i < to; i++) {
+    const centre = (i + 0.5) * scale;
+    firsts[i] = Math.max(Math.trunc(centre - support + 0.5), 0);
+    counts[i] = Math.min(Math.trunc(centre + support + 0.5), from) - firsts[i];
+  }
+  const most = counts.reduce((a, b) => Math.max(a, b));
   const pairs = Math.ceil(most / 2);
   const starts = new Int32Array(to);
   const weights = new Int16Array(to * pairs * 4);
   const exact = new Float64Array(most);
   for (let i = 0; i < to; i++) {
-    const centre = (i + 0.5) * scale;
-    const first = Math.max(Math.trunc(centre - support + 0.5), 0);
-    const count = Math.min(Math.trunc(centre + support + 0.5), from) - first;
+    const [first, count, centre] = [firsts[i], counts[i], (i + 0.5) * scale];
     let sum = 0;
     for (let t = 0; t < count; t++) {
       // Pillow multiplies by the inverse: a division would round differently.
