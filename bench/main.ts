@@ -1,6 +1,8 @@
 import { parseArgs } from 'node:util';
+import { UserError } from '../src/errors.js';
 import { writeFileAtomic } from '../src/io/atomic.js';
 import { measureApproximate } from './approximate.js';
+import { measureBesidePytorch } from './besidePytorch.js';
 import { measureDataWait } from './dataWait.js';
 import { benchImages } from './images.js';
 import { type Measurement, measure } from './measure.js';
@@ -12,13 +14,13 @@ import { measureServe, type ServeRound } from './serve.js';
  * JSON. With `data-wait`: how much of a training step is waiting for data; with `images`: pictures per second of
  * decoding and resizing; with `search`: the exact search of eval-retrieval;
  * with `approximate`: building and searching an approximate index, beside the exact search;
- * with `serve`: an index under 200 requests at a time (--index, --seconds, --rounds). See bench/README.md, which also compares
- * with PyTorch.
+ * with `serve`: an index under 200 requests at a time (--index, --seconds, --rounds); with `pytorch`: training and
+ * inference beside the Python reference (--reference, --python). See bench/README.md.
  */
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
-    model: { type: 'string', multiple: true, default: ['ViT-B-32+RBT3-chinese', 'emoji'] },
+    model: { type: 'string', multiple: true },
     batch: { type: 'string', default: '16' },
     context: { type: 'string', default: '52' },
     steps: { type: 'string', default: '8' },
@@ -33,7 +35,12 @@ const { values, positionals } = parseArgs({
     json: { type: 'string' },
     python: { type: 'string', default: process.env.CN_CLIP_PYTHON ?? 'python3' },
     core: { type: 'string', default: '0' },
-    rounds: { type: 'string', default: '3' },
+    rounds: { type: 'string' },
+    reference: { type: 'string' },
+    what: { type: 'string', default: 'train,inference' },
+    'train-batch': { type: 'string', default: '8' },
+    threads: { type: 'string', default: '2' },
+    warm: { type: 'string', default: '2' },
   },
 });
 const workload = {
@@ -43,20 +50,32 @@ const workload = {
   engine: values.engine,
   provider: values.provider,
 };
-if (positionals[0] === undefined) await speed();
-else if (positionals[0] === 'data-wait') await dataWait();
-else if (positionals[0] === 'images') await benchImages(values.python, values.core, Number(values.rounds));
-else if (positionals[0] === 'search') await search();
-else if (positionals[0] === 'approximate') await approximate();
-else if (positionals[0] === 'serve') await serve();
-else
-  throw new Error(
-    `no benchmark "${positionals[0]}": give data-wait, images, search, approximate, serve, or none`,
-  );
+const models = values.model ?? ['ViT-B-32+RBT3-chinese', 'emoji'];
+const rounds = Number(values.rounds ?? 3);
+const benchmarks: Record<string, () => Promise<void>> = {
+  'data-wait': dataWait,
+  images: () => benchImages(values.python, values.core, rounds),
+  search,
+  approximate,
+  serve,
+  pytorch,
+};
+const [name] = positionals;
+const benchmark = name === undefined ? speed : benchmarks[name];
+if (benchmark === undefined) {
+  throw new Error(`no benchmark "${name}": give ${Object.keys(benchmarks).join(', ')}, or none`);
+}
+try {
+  await benchmark();
+} catch (error) {
+  if (!(error instanceof UserError)) throw error;
+  console.error(error.message);
+  process.exitCode = 1;
+}
 
 async function speed(): Promise<void> {
   const results: Measurement[] = [];
-  for (const model of values.model) results.push(...(await measure({ ...workload, model })));
+  for (const model of models) results.push(...(await measure({ ...workload, model })));
   print(
     ['model', 'engine', 'what', 'batch', 'median s', 'min s', 'max s', 'samples/s'],
     results.map(
@@ -75,10 +94,10 @@ async function speed(): Promise<void> {
 
 async function serve(): Promise<void> {
   if (values.index === undefined) throw new Error('give --index, a folder that cn-clip index made');
-  const rounds: ServeRound[] = [];
-  await measureServe(values.index, Number(values.seconds), Number(values.rounds), (round) => {
-    rounds.push(round);
-    console.error(`round ${rounds.length - 1}: ${round.residentMegabytes} MB`);
+  const done: ServeRound[] = [];
+  await measureServe(values.index, Number(values.seconds), rounds, (round) => {
+    done.push(round);
+    console.error(`round ${done.length - 1}: ${round.residentMegabytes} MB`);
   });
   print(
     [
@@ -92,7 +111,7 @@ async function serve(): Promise<void> {
       'heap MB',
       'buffers MB',
     ],
-    rounds.map((round, i) => [
+    done.map((round, i) => [
       String(i),
       String(round.requests),
       String(round.errors),
@@ -101,14 +120,14 @@ async function serve(): Promise<void> {
       round.p99Milliseconds.toFixed(0),
       ...[round.residentMegabytes, round.heapMegabytes, round.bufferMegabytes].map(String),
     ]),
-    rounds,
+    done,
   );
 }
 
 async function dataWait(): Promise<void> {
   const result = await measureDataWait({
     ...workload,
-    model: values.model[0],
+    model: models[0],
     workers: Number(values.workers),
   });
   print(
@@ -177,11 +196,65 @@ async function approximate(): Promise<void> {
   );
 }
 
+async function pytorch(): Promise<void> {
+  const measured = await measureBesidePytorch({
+    models: values.model ?? ['ViT-B-16+RoBERTa-wwm-ext-base-chinese'],
+    what: values.what.split(','),
+    reference: values.reference,
+    python: values.python,
+    rounds: Number(values.rounds ?? 2),
+    batchSize: workload.batchSize,
+    trainBatchSize: Number(values['train-batch']),
+    contextLength: workload.contextLength,
+    threads: Number(values.threads),
+    warm: Number(values.warm),
+    steps: workload.steps,
+    report: console.error,
+  });
+  const { results, ratios } = measured;
+  printTable(
+    [
+      'model',
+      'case',
+      'side',
+      'batch',
+      'median s',
+      'min s',
+      'max s',
+      'samples/s',
+      'peak MiB',
+      'parameters',
+      'tokens',
+    ],
+    results.map((result) => [
+      result.model,
+      result.case,
+      result.side,
+      String(result.batchSize),
+      ...[result.medianSeconds, result.minSeconds, result.maxSeconds].map((seconds) => seconds.toFixed(4)),
+      result.samplesPerSecond.toFixed(2),
+      result.peakMegabytes?.toFixed(0) ?? '–',
+      String(result.parameters),
+      String(result.tokens),
+    ]),
+  );
+  console.log();
+  print(
+    ['model', 'case', 'ratio', 'value'],
+    ratios.map(({ model, case: name, ratio, value }) => [model, name, ratio, value.toFixed(3)]),
+    measured,
+  );
+}
+
 /** A table, and the same as JSON. */
 function print(columns: string[], rows: string[][], results: unknown): void {
-  const widths = columns.map((column, i) => Math.max(column.length, ...rows.map((row) => row[i].length)));
-  for (const row of [columns, ...rows]) console.log(row.map((cell, i) => cell.padEnd(widths[i])).join('  '));
+  printTable(columns, rows);
   const json = JSON.stringify(results, null, 1);
   if (values.json === undefined) console.log(json);
   else writeFileAtomic(values.json, (append) => append(`${json}\n`));
+}
+
+function printTable(columns: string[], rows: string[][]): void {
+  const widths = columns.map((column, i) => Math.max(column.length, ...rows.map((row) => row[i].length)));
+  for (const row of [columns, ...rows]) console.log(row.map((cell, i) => cell.padEnd(widths[i])).join('  '));
 }

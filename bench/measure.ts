@@ -28,7 +28,7 @@ export interface Measurement {
 }
 
 /** The vocabulary of a model whose config leaves it to the data. */
-const SMALL_VOCABULARY = 2000;
+export const SMALL_VOCABULARY = 2000;
 
 /** Times a model with random weights on random pixels and texts that fill the context. */
 export async function measure(workload: Workload): Promise<Measurement[]> {

@@ -1,10 +1,18 @@
-/** Seconds of repeated runs, after two that are not counted: the first ones compile and touch memory anew. */
-export async function timedRuns(count: number, run: () => Promise<unknown>): Promise<number[]> {
+/**
+ * Seconds of repeated runs, after some that are not counted: the first ones compile and touch memory anew.
+ *
+ * @param run told how many runs were before it
+ */
+export async function timedRuns(
+  count: number,
+  run: (i: number) => Promise<unknown>,
+  warm = 2,
+): Promise<number[]> {
   const seconds: number[] = [];
-  for (let i = -2; i < count; i++) {
+  for (let i = 0; i < warm + count; i++) {
     const began = performance.now();
-    await run();
-    if (i >= 0) seconds.push((performance.now() - began) / 1000);
+    await run(i);
+    if (i >= warm) seconds.push((performance.now() - began) / 1000);
   }
   return seconds;
 }
