@@ -16,6 +16,9 @@ import { record } from './recorder.js';
 import { type ProviderOptions, sessionOptions } from './sessionOptions.js';
 import { ArrayTensor, HalfTensor, writable } from './tensors.js';
 
+/** Recorded graphs have a transpose before a product only where that is faster than a product that transposes. */
+const KEEP_TRANSPOSES = { optimization: { disable_specified_optimizers: 'GemmTransposeFusion' } };
+
 /** Records functions into ONNX graphs and runs them with ONNX Runtime. */
 export class OnnxEngine implements Engine {
   readonly description: string;
@@ -23,7 +26,8 @@ export class OnnxEngine implements Engine {
 
   private constructor(provider: string, options: ProviderOptions) {
     this.description = `onnx (${provider})`;
-    this.options = sessionOptions(provider, options);
+    const { extra, ...others } = sessionOptions(provider, options);
+    this.options = { ...others, extra: { ...extra, ...KEEP_TRANSPOSES } };
   }
 
   /**
