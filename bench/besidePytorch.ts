@@ -27,8 +27,10 @@ export interface BesidePytorchOptions extends CaseOptions {
   report: (message: string) => void;
 }
 
+/** The reference in the environment that a user finds, and with OpenMP's threads told to sleep while they wait. */
+const PYTORCH = ['PyTorch', 'PyTorch passive'] as const;
 /** A side of the comparison: the reference, or this project as it trains or in the precision of exported files. */
-type Side = 'cn-clip' | 'fp32' | 'int8' | 'PyTorch';
+type Side = 'cn-clip' | 'fp32' | 'int8' | (typeof PYTORCH)[number];
 
 export interface SideResult {
   model: string;
@@ -92,12 +94,12 @@ export async function measureBesidePytorch(options: BesidePytorchOptions): Promi
       const compare = (each: Case, sides: readonly Side[]) =>
         results.push(...inTurns(model, each, sides, { ...options, reference }, folder));
       if (what.includes('train')) {
-        for (const each of trainingCases(config, options)) compare(each, ['cn-clip', 'PyTorch']);
+        for (const each of trainingCases(config, options)) compare(each, ['cn-clip', ...PYTORCH]);
       }
       if (what.includes('inference')) {
         options.report(`${model}: exporting`);
         await exportTowers(config, folder);
-        for (const each of inferenceCases(config, options)) compare(each, ['fp32', 'PyTorch', 'int8']);
+        for (const each of inferenceCases(config, options)) compare(each, ['fp32', ...PYTORCH, 'int8']);
       }
     }
     const versions = {
@@ -138,16 +140,15 @@ function inTurns(
   const reports = new Map(sides.map((side) => [side, [] as Report[]]));
   for (let round = 0; round < options.rounds; round++) {
     for (const [side, done] of reports) {
-      const command =
-        side === 'PyTorch'
-          ? [options.python, PYTHON_RUNS, options.reference, workFile]
-          : [
-              process.execPath,
-              OWN_RUNS,
-              workFile,
-              ...(side === 'cn-clip' ? [] : [join(folder, EXPORTED), side]),
-            ];
-      const report = run(command, work.threads);
+      const command = isPytorch(side)
+        ? [options.python, PYTHON_RUNS, options.reference, workFile]
+        : [
+            process.execPath,
+            OWN_RUNS,
+            workFile,
+            ...(side === 'cn-clip' ? [] : [join(folder, EXPORTED), side]),
+          ];
+      const report = run(command, work.threads, side === 'PyTorch passive');
       done.push(report);
       requireSameWork(name, side, report, sides[0], reports.get(sides[0])![0]);
       options.report(`${model}, ${name}, ${side}: ${median(report.seconds).toFixed(4)} s`);
@@ -156,15 +157,19 @@ function inTurns(
   return [...reports].map(([side, done]) => resultOf(model, each, side, done));
 }
 
-function run(command: readonly string[], threads: number): Report {
+function isPytorch(side: Side): boolean {
+  return PYTORCH.some((each) => each === side);
+}
+
+function run(command: readonly string[], threads: number, isPassive: boolean): Report {
   const bound = hasTaskset ? ['taskset', '-c', `0-${threads - 1}`, ...command] : command;
   const { status, stdout, error } = spawnSync(bound[0], bound.slice(1), {
     encoding: 'utf8',
     stdio: ['ignore', 'pipe', 'inherit'],
     env: {
-      // Waiting threads of OpenMP otherwise take the cores that OpenBLAS' threads need.
-      OMP_WAIT_POLICY: 'PASSIVE',
       ...process.env,
+      // Waiting threads of OpenMP otherwise take the cores that OpenBLAS' threads need.
+      ...(isPassive && { OMP_WAIT_POLICY: 'PASSIVE' }),
       OPENBLAS_NUM_THREADS: String(threads),
       OMP_NUM_THREADS: String(threads),
     },
@@ -215,17 +220,19 @@ function resultOf(
 function ratiosOf(results: readonly SideResult[]): Ratio[] {
   return results.flatMap((result) => {
     const { model, case: name, side, isLatency } = result;
-    if (side === 'PyTorch') return [];
-    const other = side === 'int8' ? 'fp32' : 'PyTorch';
-    const base = results.find((each) => each.model === model && each.case === name && each.side === other)!;
-    const ratio = (figure: string, value: number): Ratio => {
-      return { model, case: name, ratio: `${figure}, ${side} / ${other}`, value };
-    };
-    const speed = isLatency
-      ? ratio('seconds', result.medianSeconds / base.medianSeconds)
-      : ratio('samples/s', result.samplesPerSecond / base.samplesPerSecond);
-    if (result.peakMegabytes === null || base.peakMegabytes === null) return [speed];
-    return [speed, ratio('peak memory', result.peakMegabytes / base.peakMegabytes)];
+    if (isPytorch(side)) return [];
+    const others: readonly Side[] = side === 'int8' ? ['fp32'] : PYTORCH;
+    return others.flatMap((other) => {
+      const base = results.find((each) => each.model === model && each.case === name && each.side === other)!;
+      const ratio = (figure: string, value: number): Ratio => {
+        return { model, case: name, ratio: `${figure}, ${side} / ${other}`, value };
+      };
+      const speed = isLatency
+        ? ratio('seconds', result.medianSeconds / base.medianSeconds)
+        : ratio('samples/s', result.samplesPerSecond / base.samplesPerSecond);
+      if (result.peakMegabytes === null || base.peakMegabytes === null) return [speed];
+      return [speed, ratio('peak memory', result.peakMegabytes / base.peakMegabytes)];
+    });
   });
 }
 
