@@ -5,9 +5,9 @@ import { availableParallelism, freemem, totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
 import sharp from 'sharp';
 import { messageOf } from '../errors.js';
-import { findTrtexec } from '../export/trtexec.js';
 import { isInstalled } from '../io/installed.js';
 import { installedVersion, version } from '../io/version.js';
+import { findTrtexec } from './findTrtexec.js';
 import { providerNames, takenOptions } from './onnx/sessionOptions.js';
 import { createEngine } from './select.js';
 

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { basename, dirname, join } from 'node:path';
+import { findTrtexec } from '../engine/findTrtexec.js';
 import { sessionOptions } from '../engine/onnx/sessionOptions.js';
 import { createEngine } from '../engine/select.js';
 import { UserError } from '../errors.js';
@@ -22,7 +23,7 @@ import { compare, type Features, type Parity, type Tower } from './parity.js';
 import { towerParts } from './parts.js';
 import { embeddedSamples, type Samples } from './samples.js';
 import { Staging } from './staging.js';
-import { buildEngine, type EngineRequest, findTrtexec, trtexecArguments } from './trtexec.js';
+import { buildEngine, type EngineRequest, trtexecArguments } from './trtexec.js';
 import { describe } from './verify.js';
 
 /** Precisions that TensorRT reads: the integer products of int8 files are no operators of its. */

@@ -1,11 +1,8 @@
 import { spawn } from 'node:child_process';
-import { existsSync, statSync } from 'node:fs';
-import { delimiter, join } from 'node:path';
 import { UserError } from '../errors.js';
+import { isFile } from '../io/fileSystem.js';
 import type { Precision } from './parity.js';
 
-/** Where NVIDIA's packages for Debian put it. */
-const DEBIAN_FOLDER = '/usr/src/tensorrt/bin';
 /** Of what trtexec prints, the end is kept for messages. */
 const KEPT_CHARACTERS = 64_000;
 const SHOWN_LINES = 5;
@@ -49,21 +46,6 @@ export function trtexecArguments(request: EngineRequest): string[] {
   ];
 }
 
-/** The path of trtexec: as it is given, in PATH, or where Debian's package has it. @throws UserError where it is not */
-export function findTrtexec(given?: string): string {
-  if (given !== undefined) {
-    if (isFile(given)) return given;
-    throw new UserError(`--trtexec ${given}: there is no such file`);
-  }
-  const folders = [...(process.env.PATH ?? '').split(delimiter).filter(Boolean), DEBIAN_FOLDER];
-  const found = folders.map((folder) => join(folder, 'trtexec')).find(isFile);
-  if (found !== undefined) return found;
-  throw new UserError(
-    `trtexec, which builds engines, is neither in PATH nor in ${DEBIAN_FOLDER}: install TensorRT 10 (apt-get install ` +
-      'tensorrt, from NVIDIA), or say with --trtexec where it is',
-  );
-}
-
 /**
  * Builds an engine, which can take minutes.
  *
@@ -91,8 +73,4 @@ function run(command: string, args: readonly string[]): Promise<{ output: string
     child.on('error', (error) => reject(new UserError(`${command} can't be run: ${error.message}`)));
     child.on('close', (code, signal) => resolve({ output, end: signal ?? `exit code ${code}` }));
   });
-}
-
-function isFile(path: string): boolean {
-  return existsSync(path) && statSync(path).isFile();
 }
