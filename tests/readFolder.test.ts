@@ -5,6 +5,7 @@ import { test } from 'node:test';
 import { type DatasetSource, openDataset } from '../src/data/dataset.js';
 import { validateDataset } from '../src/data/validateDataset.js';
 import { UserError } from '../src/errors.js';
+import { openOwnPictures } from '../src/eval/classification/dataset.js';
 import { temporaryDirectory } from './support.js';
 
 const options = { contextLength: 52, workers: 1, decode: true };
@@ -75,4 +76,9 @@ test('a link that leads to itself is one error that names it', { skip }, async (
   const data = loop('data');
   await refuses(open(path, 'parquet'), data, /can't be looked at \(ELOOP/);
   await refuses(validateDataset(data, options), data, /can't be looked at \(ELOOP/);
+  const classes = folder();
+  mkdirSync(join(classes, '猫'));
+  const picture = join(classes, '猫', 'a.png');
+  symlinkSync('a.png', picture);
+  await refuses((async () => openOwnPictures(classes, undefined))(), picture, /can't be looked at \(ELOOP/);
 });

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, statSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command } from 'commander';
 import { type EvalElevaterConfig, evalElevaterSchema } from '../config/evalClassification.js';
@@ -16,6 +16,7 @@ import { writeSubmission } from '../eval/classification/submission.js';
 import { type SummaryRow, summaryRow, summaryTable } from '../eval/classification/summary.js';
 import { validatePredictions } from '../eval/classification/validate.js';
 import { type PairedTest, pairedTests } from '../eval/statistics.js';
+import { isFolder } from '../io/fileSystem.js';
 import { createReporter, progress, type Reporter } from '../io/terminal.js';
 import { type DatasetReport, reportOf, writeClassificationReport } from '../report/classificationReport.js';
 import { required, withEvaluator } from './classificationModel.js';
@@ -94,7 +95,7 @@ async function evaluate(config: EvalElevaterConfig, reporter: Reporter): Promise
 /** @throws UserError naming what there is, where a dataset isn't there */
 function datasetNames(list: string, data: string): string[] {
   const names = list === 'all' ? [...elevaterNames] : namesOf(list, '--datasets');
-  if (!statSync(data, { throwIfNoEntry: false })?.isDirectory() && !names.every((name) => name === EMOJI)) {
+  if (!isFolder(data) && !names.every((name) => name === EMOJI)) {
     throw new UserError(`${data}: no such folder; expected a folder with one for each dataset`);
   }
   const missing = names.filter((name) => name !== EMOJI && !existsSync(join(data, name)));

@@ -1,9 +1,10 @@
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parse } from 'yaml';
 import { z } from 'zod';
 import { findSource } from '../data/dataset.js';
 import { UserError } from '../errors.js';
+import { isFolder } from '../io/fileSystem.js';
 import { packageRoot } from '../io/packageRoot.js';
 import type { Direction } from './files.js';
 
@@ -69,7 +70,7 @@ export function benchmarkFolder(name: string, data: string, split: string): stri
 }
 
 function findFolder({ folder }: RetrievalBenchmark, data: string): string {
-  if (!statSync(data, { throwIfNoEntry: false })?.isDirectory()) {
+  if (!isFolder(data)) {
     throw new UserError(`${data}: no such folder; expected ${folder}, unpacked there`);
   }
   const found = readdirSync(data).find((entry) => entry.toLowerCase() === folder.toLowerCase());

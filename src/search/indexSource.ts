@@ -18,8 +18,9 @@ export interface Listing {
 const ROWS_AT_ONCE = 1024;
 
 /**
- * Lists the pictures of a folder (links to files and folders are not followed) or, where a split is named, of a dataset.
- * A file counts as changed with its size or time, a picture of a dataset with its bytes, which are read.
+ * Lists the pictures of a folder (links to folders are not followed, nor those that lead out of it) or, where a split is
+ * named, of a dataset. A file counts as changed with its size or time, a picture of a dataset with its bytes, which are
+ * read.
  *
  * @throws UserError where nothing is there
  */
@@ -49,12 +50,21 @@ export async function listPictures(
 function listFolder(root: string): Listing {
   const pictures: IndexedPicture[] = [];
   for (const id of picturesIn(root, '', 0)) {
-    const status = statSync(join(root, id), { throwIfNoEntry: false });
-    if (!status?.isFile()) continue;
-    pictures.push({ id, row: pictures.length, version: `${status.size}-${status.mtimeMs}` });
+    const version = fileVersion(join(root, id));
+    if (version !== undefined) pictures.push({ id, row: pictures.length, version });
   }
   if (pictures.length === 0) throw new UserError(`${root}: there is no picture in it`);
   return { imageSource: filesOf(root, idsOf(pictures)), pictures };
+}
+
+/** undefined for what is no file. One that can't be looked at, as a broken link, is named when it is read. */
+function fileVersion(path: string): string | undefined {
+  try {
+    const status = statSync(path);
+    return status.isFile() ? `${status.size}-${status.mtimeMs}` : undefined;
+  } catch {
+    return 'unreadable';
+  }
 }
 
 function* idsOf(pictures: readonly IndexedPicture[]): Generator<string> {

@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { messageOf, UserError } from '../../errors.js';
+import { isFile, isFolder } from '../../io/fileSystem.js';
 import { readJson } from '../../io/json.js';
 import { readLabels } from './labels.js';
 
@@ -145,14 +146,14 @@ function* picturesBelow(folder: string): Generator<string> {
   }
   for (const { name } of entries) {
     const path = join(folder, name);
-    if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) yield* picturesBelow(path);
+    if (isFolder(path)) yield* picturesBelow(path);
   }
 }
 
 function subfolders(folder: string): string[] {
   return list(folder)
     .map(({ name }) => name)
-    .filter((name) => statSync(join(folder, name), { throwIfNoEntry: false })?.isDirectory());
+    .filter((name) => isFolder(join(folder, name)));
 }
 
 /** Entries in order of their code points, as Python sorts names. */
@@ -164,10 +165,6 @@ function list(folder: string) {
   } catch (error) {
     throw new UserError(`${folder}: expected a folder for each class (${messageOf(error)})`);
   }
-}
-
-function isFile(path: string): boolean {
-  return statSync(path, { throwIfNoEntry: false })?.isFile() ?? false;
 }
 
 /** The order of a submission's rows. @throws UserError unless it names each picture once */

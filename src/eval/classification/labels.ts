@@ -1,8 +1,8 @@
-import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { resolveInside } from '../../data/insidePath.js';
 import { UserError } from '../../errors.js';
 import { readCsv } from '../../io/csv.js';
+import { isFile } from '../../io/fileSystem.js';
 import { readJsonLines } from '../../io/jsonl.js';
 
 /** A line of a labels file: a picture and the names, or numbers, of its classes. */
@@ -48,7 +48,7 @@ export function readLabels(
   const targets = lines.map(({ image, labels, where }) => {
     if (seen.has(image)) throw new UserError(`${where}: picture ${image} occurred before`);
     seen.add(image);
-    if (!statSync(join(folder, image), { throwIfNoEntry: false })?.isFile()) {
+    if (!isFile(join(folder, image))) {
       throw new UserError(`${where}: picture ${image} is not in ${folder}`);
     }
     resolveInside(folder, image);

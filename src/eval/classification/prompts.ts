@@ -1,8 +1,8 @@
-import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { explainIssues } from '../../config/explain.js';
 import { UserError } from '../../errors.js';
+import { isFile } from '../../io/fileSystem.js';
 import { readConfigFile } from '../../model/config.js';
 import { benchmarks, evalConfigs } from './benchmarks.js';
 
@@ -44,7 +44,7 @@ export function loadPrompts(file?: string): Prompts {
 }
 
 function readPrompts(file: string): string[] | Record<string, string[]> {
-  if (!statSync(file, { throwIfNoEntry: false })?.isFile()) {
+  if (!isFile(file)) {
     throw new UserError(`${file}: no such file; expected prompts as JSON or YAML`);
   }
   const content = readConfigFile(file);
