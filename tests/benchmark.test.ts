@@ -27,6 +27,12 @@ test('every tower, precision and batch size is timed, as a table and JSON', asyn
   assert.equal(stdout.split('\n').filter((line) => /^(image|text) /.test(line)).length, 8);
 });
 
+test('a provider that does not exist is an error of its flag', async () => {
+  const { code, stderr } = await runCli(['benchmark', '--model', 'tiny', '--providers', 'cpu,gpu']);
+  assert.equal(code, 1);
+  assert.match(stderr, /^error: --providers: expected one of "cpu"\|"cuda"/);
+});
+
 test('a provider that is not there is an error', async () => {
   const { code, stderr } = await runCli(['benchmark', '--model', 'tiny', '--providers', 'cpu,cuda']);
   assert.equal(code, 1);

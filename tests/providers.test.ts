@@ -64,6 +64,7 @@ test('a provider that is not here is an error in every command', async (t) => {
       new RegExp(`execution provider '${provider}' (can't be started here|is not in)`),
       name,
     );
+    assert.doesNotMatch(stderr, /error: execution provider .*(\.cc:\d|was false)/, name);
   }
 });
 

@@ -48,7 +48,12 @@ export function weightsPath(location: string): string {
         `file, or an official model (${officialModels.map(({ name }) => name).join(', ')})`,
     );
   }
-  if (!isDirectory(location)) return location;
+  if (!isDirectory(location)) {
+    if (!location.endsWith('.onnx')) return location;
+    throw new UserError(
+      `${location}: ONNX files can't be read back, name the checkpoint that it was exported from`,
+    );
+  }
   const names = readdirSync(location).sort();
   for (const pattern of WEIGHT_FILES) {
     const found = names.filter((name) => pattern.test(name));
@@ -62,8 +67,12 @@ export function weightsPath(location: string): string {
   if (existsSync(join(finished, 'model.safetensors'))) {
     throw new UserError(`${location} is the folder of a run: its finished model is ${finished}`);
   }
+  const onnx = names.some((name) => name.endsWith('.onnx'))
+    ? "; ONNX files, as there, can't be read back: name the checkpoint that they were exported from"
+    : '';
   throw new UserError(
-    `${location} holds no weights: expected model.safetensors, pytorch_model.bin, an index of their shards, or clip_cn_*.pt`,
+    `${location} holds no weights: expected model.safetensors, pytorch_model.bin, an index of their shards, or ` +
+      `clip_cn_*.pt${onnx}`,
   );
 }
 

@@ -2,7 +2,7 @@ import { cpus } from 'node:os';
 import { Command } from 'commander';
 import { benchmarkSchema } from '../config/benchmark.js';
 import { addSettings, resolveSettings } from '../config/options.js';
-import { benchmarkTowers, speedHeader } from '../export/benchmark.js';
+import { benchmarkTowers } from '../export/benchmark.js';
 import { writeText } from '../io/atomic.js';
 import { createReporter } from '../io/terminal.js';
 import { installedVersion, version } from '../io/version.js';
@@ -15,7 +15,6 @@ export function benchmarkCommand(): Command {
   return addSettings(command, benchmarkSchema).action(async (flags: Record<string, unknown>) => {
     const config = resolveSettings(benchmarkSchema, flags.settings as string | undefined, flags);
     const reporter = createReporter();
-    reporter.line(speedHeader);
     const towers = await benchmarkTowers({ ...config, report: reporter.line });
     if (config.out === undefined) return;
     const versions = {

@@ -36,11 +36,13 @@ export async function openIndexEmbedder(
   warn: (line: string) => void,
 ): Promise<Embedder> {
   const { location, precision, config, vocabulary, contextLength } = manifest.model;
+  const model = settings.model ?? location;
+  const chosen = settings.precision ?? precision;
   const found = await openEmbedder(
     {
       ...settings,
-      model: settings.model ?? location,
-      precision: settings.precision ?? precision,
+      model,
+      precision: chosen,
       modelConfig: settings.modelConfig ?? config,
       vocabulary: settings.vocabulary ?? vocabulary,
       contextLength,
@@ -50,7 +52,7 @@ export async function openIndexEmbedder(
   if (fingerprintOf(found.model, found.tokenizer, contextLength) === manifest.fingerprint) return found;
   await found.model.dispose();
   throw new UserError(
-    `${settings.model ?? location} is not the model that the index was made with: name that one with --model, or run ` +
-      'cn-clip index again',
+    `${model}${chosen === undefined ? '' : ` in ${chosen}`} is not the model that the index was made with: name that ` +
+      'one with --model and --precision, or run cn-clip index again',
   );
 }

@@ -1,7 +1,7 @@
 import { vocabularyOf } from '../checkpoint/open.js';
 import type { ProviderOptions } from '../engine/onnx/sessionOptions.js';
 import { UserError } from '../errors.js';
-import { findExport, openExport } from '../export/exportedFiles.js';
+import { findExport, openExport, vocabularyOfExport } from '../export/exportedFiles.js';
 import { ExportedModel } from '../export/exportedModel.js';
 import type { Precision } from '../export/parity.js';
 import { requireFit } from '../model/config.js';
@@ -33,12 +33,12 @@ export async function openEncoder(
   warn: (line: string) => void,
 ): Promise<{ model: DualEncoder; tokenizer: Tokenizer }> {
   const prefix = findExport(location);
-  const { model, tokenizer } =
+  const { model, tokenizer, vocabulary } =
     prefix === undefined
       ? await openCheckpoint(location, settings, warn)
       : await openExported(prefix, settings, warn);
   try {
-    requireFit(tokenizer, model.config, settings.contextLength);
+    requireFit(tokenizer, model.config, settings.contextLength, vocabulary);
     return { model, tokenizer };
   } catch (error) {
     await model.dispose();
@@ -46,34 +46,44 @@ export async function openEncoder(
   }
 }
 
+/** What was opened, and where its vocabulary is. */
+interface Opened {
+  model: DualEncoder;
+  tokenizer: Tokenizer;
+  vocabulary: string;
+}
+
 async function openCheckpoint(
   location: string,
-  { config, vocabulary, engine, provider, providerOptions, precision }: EncoderSettings,
+  { config, vocabulary: given, engine, provider, providerOptions, precision }: EncoderSettings,
   warn: (line: string) => void,
-): Promise<{ model: DualEncoder; tokenizer: Tokenizer }> {
+): Promise<Opened> {
   if (precision !== undefined) {
     throw new UserError(
       `--precision chooses among exported ONNX files, and ${location} names none: export it with cn-clip export onnx`,
     );
   }
-  const tokenizer = await loadTokenizer(vocabulary ?? vocabularyOf(location));
+  const vocabulary = given ?? vocabularyOf(location);
+  const tokenizer = await loadTokenizer(vocabulary);
   const model = await loadModel(location, { config, engine, provider, providerOptions, warn });
-  return { model, tokenizer };
+  return { model, tokenizer, vocabulary };
 }
 
 async function openExported(
   prefix: string,
-  { config, vocabulary, engine, provider, providerOptions, precision }: EncoderSettings,
+  { config, vocabulary: given, engine, provider, providerOptions, precision }: EncoderSettings,
   warn: (line: string) => void,
-): Promise<{ model: DualEncoder; tokenizer: Tokenizer }> {
+): Promise<Opened> {
   if (engine === 'tfjs') throw new UserError(`${prefix} are ONNX files, which --engine tfjs does not run`);
   if (config !== undefined) {
     throw new UserError(`${prefix} are exported files, which have their own config: leave out ${config}`);
   }
   const exported = openExport(prefix);
-  const file = vocabulary ?? exported.vocabulary;
-  if (file === undefined) throw new UserError(`${prefix} was exported without vocab.txt: give a vocabulary`);
-  const tokenizer = await loadTokenizer(file);
+  const vocabulary = given ?? vocabularyOfExport(exported);
+  if (vocabulary === undefined) {
+    throw new UserError(`${prefix} was exported without vocab.txt: give a vocabulary`);
+  }
+  const tokenizer = await loadTokenizer(vocabulary);
   const model = await ExportedModel.open(exported, { precision, provider, providerOptions, warn });
-  return { model, tokenizer };
+  return { model, tokenizer, vocabulary };
 }

@@ -52,7 +52,13 @@ export function resolveSettings<S extends z.ZodObject>(
     const path = pathOf(issue);
     const name = path.join('.');
     const flag = `--${path.map(kebab).join('.')}`;
-    if (fromFlags.has(name)) return `${flag}: ${complaint(issue)}`;
+    // One of a list that was given as text is the flag's, too.
+    const given = path.findIndex((_, i) => fromFlags.has(path.slice(0, i + 1).join('.')));
+    if (given >= 0)
+      return `--${path
+        .slice(0, given + 1)
+        .map(kebab)
+        .join('.')}: ${complaint(issue)}`;
     if (source === undefined) return `${name}: ${complaint(issue)} (flag ${flag})`;
     return `${file}:${source.lineOf(path)}: ${name}: ${complaint(issue)}`;
   });

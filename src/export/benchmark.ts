@@ -9,10 +9,12 @@ import {
   takenBy,
 } from '../engine/onnx/sessionOptions.js';
 import { createEngine } from '../engine/select.js';
+import { UserError } from '../errors.js';
 import { loadModelConfig } from '../model/config.js';
 import { createModel } from '../model/load.js';
 import { Random } from '../random.js';
 import { checkpointSource } from './checkpointSource.js';
+import { findExport } from './exportedFiles.js';
 import { exportOnnx } from './exportOnnx.js';
 import type { ExportSource } from './options.js';
 import type { Precision, Tower } from './parity.js';
@@ -61,6 +63,11 @@ const SMALL_VOCABULARY = 2000;
 export async function benchmarkTowers(options: BenchmarkOptions): Promise<TowerSpeed[]> {
   const { model, precisions, providers, providerOptions = {}, report = () => {} } = options;
   requireTaken(providers, providerOptions);
+  if (findExport(model) !== undefined) {
+    throw new UserError(
+      `${model} names exported files, and benchmark exports by itself: name the checkpoint, or a size, and --precisions`,
+    );
+  }
   // Before a large model is written: what was asked for must be there.
   for (const provider of providers) {
     const told = takenBy(provider, providerOptions);
@@ -76,6 +83,7 @@ export async function benchmarkTowers(options: BenchmarkOptions): Promise<TowerS
     await exportOnnx(source, { out: join(folder, EXPORTED), precisions, minimumCosine });
     await source.release?.();
     const speeds: TowerSpeed[] = [];
+    report(speedHeader);
     for (const part of towerParts(EXPORTED)) {
       for (const precision of precisions) {
         for (const provider of providers) {
@@ -104,7 +112,7 @@ export async function benchmarkTowers(options: BenchmarkOptions): Promise<TowerS
   }
 }
 
-export const speedHeader = row(['tower', 'precision', 'provider', 'batch', 'ms', 'min', 'p95', 'per second']);
+const speedHeader = row(['tower', 'precision', 'provider', 'batch', 'ms', 'min', 'p95', 'per second']);
 
 function speedRow({ tower, precision, provider, batchSize, latency, perSecond }: TowerSpeed): string {
   const { median, min, p95 } = latency;

@@ -15,7 +15,13 @@ import {
   wrapperModel,
   wrapperName,
 } from './engineFiles.js';
-import { choosePrecision, type ExportedFiles, openExport, requireUnchanged } from './exportedFiles.js';
+import {
+  choosePrecision,
+  type ExportedFiles,
+  openExport,
+  requireUnchanged,
+  vocabularyOfExport,
+} from './exportedFiles.js';
 import { ExportedModel, towerFiles } from './exportedModel.js';
 import type { Port } from './onnxModel.js';
 import { defaultMinimumCosine } from './options.js';
@@ -83,7 +89,10 @@ export async function exportTensorrt(prefix: string, options: TensorrtOptions): 
   for (const plan of plans) {
     requireUnchanged(dirname(prefix), exported.files, sourceFiles(exported, plan), exported.manifest);
   }
-  if (isCompared) await (await createEngine('onnx', 'tensorrt', report, { deviceId })).dispose();
+  if (isCompared) {
+    vocabularyOfExport(exported);
+    await (await createEngine('onnx', 'tensorrt', report, { deviceId })).dispose();
+  }
   const trtexec = findTrtexec(options.trtexec);
   const written: string[] = [];
   for (const plan of plans) {
@@ -203,7 +212,8 @@ async function parityOf(
   staging: Staging,
   { shapes, deviceId, minimumCosine }: TensorrtOptions,
 ): Promise<Parity[]> {
-  const { prefix, config, vocabulary } = exported;
+  const { prefix, config } = exported;
+  const vocabulary = vocabularyOfExport(exported);
   const words = vocabulary === undefined ? undefined : readVocabularyFile(vocabulary).vocabulary;
   const samples = cutTexts(embeddedSamples(config, words), shapes.textLength.max);
   const expected = await featuresOf(await ExportedModel.open(exported, { precision }), samples);

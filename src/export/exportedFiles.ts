@@ -44,27 +44,58 @@ export interface ExportedFiles {
   /** in which both towers are there */
   precisions: Precision[];
   files: ReadonlyMap<string, ListedFile>;
-  /** vocab.txt, where the export has one */
-  vocabulary: string | undefined;
 }
 
 /**
  * The prefix of the export that a location names: the prefix itself, its manifest, or a folder with one export and no
  * weights of a checkpoint. Undefined where it names none.
  *
- * @throws UserError for a folder with several
+ * @throws UserError for a folder with several, for what is only a part of an export, and for a name that is beside some
  */
 export function findExport(location: string): string | undefined {
-  if (isDirectory(location)) {
-    const names = readdirSync(location);
-    const found = names.filter((name) => name.endsWith(MANIFEST)).sort();
-    if (found.length === 0 || holdsWeights(names)) return undefined;
-    const prefixes = found.map((name) => join(location, name.slice(0, -MANIFEST.length)));
-    if (prefixes.length === 1) return prefixes[0];
-    throw new UserError(`${location} holds several exports: name one of ${prefixes.slice(0, 5).join(', ')}`);
-  }
+  if (isDirectory(location)) return exportIn(location);
   if (location.endsWith(MANIFEST)) return location.slice(0, -MANIFEST.length);
-  return existsSync(location + MANIFEST) ? location : undefined;
+  if (existsSync(location + MANIFEST)) return location;
+  const isPart = /\.onnx(\.extra_file)?$/.test(location);
+  if (existsSync(location) && !isPart) return undefined;
+  const folder = dirname(location);
+  const beside = isDirectory(folder) ? prefixesIn(folder, readdirSync(folder)) : [];
+  if (isPart) {
+    const prefix = beside.find((each) => location.startsWith(`${each}.`));
+    const remedy =
+      prefix === undefined
+        ? 'export the model with cn-clip export onnx, and name its prefix'
+        : `name its prefix, ${prefix}`;
+    throw new UserError(`${location} is one file, and an export has several: ${remedy}`);
+  }
+  // Without a folder it may be the name of an official model.
+  if (beside.length === 0 || folder === '.') return undefined;
+  throw new UserError(`${location} does not exist; exported there: ${shownOf(beside)}`);
+}
+
+function exportIn(folder: string): string | undefined {
+  const names = readdirSync(folder);
+  if (holdsWeights(names)) return undefined;
+  const prefixes = prefixesIn(folder, names);
+  if (prefixes.length > 1) {
+    throw new UserError(`${folder} holds several exports: name one of ${shownOf(prefixes)}`);
+  }
+  if (prefixes.length === 0 && names.some((name) => name.endsWith('.onnx'))) {
+    throw new UserError(
+      `${folder} has ONNX files without the manifest (PREFIX${MANIFEST}) that cn-clip export onnx writes beside them: ` +
+        'export the model again',
+    );
+  }
+  return prefixes[0];
+}
+
+function prefixesIn(folder: string, names: readonly string[]): string[] {
+  const found = names.filter((name) => name.endsWith(MANIFEST)).sort();
+  return found.map((name) => join(folder, name.slice(0, -MANIFEST.length)));
+}
+
+function shownOf(prefixes: readonly string[]): string {
+  return prefixes.slice(0, 5).join(', ');
 }
 
 /** The prefix that `findExport` gives. @throws UserError where nothing was exported there, or as it */
@@ -91,10 +122,16 @@ export function openExport(prefix: string): ExportedFiles {
     logitScale: parsed.data.logitScale,
     precisions: precisions.filter((precision) => parts.every((part) => files.has(part.fileName(precision)))),
     files,
-    vocabulary: files.has(VOCABULARY) ? join(dirname(prefix), VOCABULARY) : undefined,
   };
   requirePreprocessing(exported);
   return exported;
+}
+
+/** vocab.txt of an export, where it has one. @throws UserError where it is missing, or was changed */
+export function vocabularyOfExport({ prefix, manifest, files }: ExportedFiles): string | undefined {
+  if (!files.has(VOCABULARY)) return undefined;
+  requireUnchanged(dirname(prefix), files, [VOCABULARY], manifest);
+  return join(dirname(prefix), VOCABULARY);
 }
 
 /** The precision that is asked for, or else fp32, or the only one. @throws UserError where it is missing */
@@ -104,8 +141,10 @@ export function choosePrecision(
 ): Precision {
   const chosen = asked ?? (there.length === 1 ? there[0] : 'fp32');
   if (there.includes(chosen)) return chosen;
-  const what = there.length === 0 ? 'no towers' : `towers in ${there.join(', ')}`;
-  throw new UserError(`${manifest} lists ${what}, none in ${chosen}: give --precision, or export it`);
+  if (there.length === 0) throw new UserError(`${manifest} lists no towers: export the model again`);
+  throw new UserError(
+    `${manifest} lists towers in ${there.join(', ')}, none in ${chosen}: choose with --precision, or export ${chosen}, too`,
+  );
 }
 
 /**
@@ -124,13 +163,14 @@ export function requireUnchanged(
     const expected = listed.get(name);
     const path = join(folder, name);
     if (expected === undefined) throw new UserError(`${manifest} does not list ${name}`);
-    if (!existsSync(path)) throw new UserError(`${path} is missing, which ${manifest} lists`);
+    if (!existsSync(path)) {
+      throw new UserError(`${path} is missing, which ${manifest} lists: export it again`);
+    }
     const found = measureFile(path);
     if (found.bytes === expected.bytes && found.sha256 === expected.sha256) return expected;
-    throw new UserError(
-      `${path} is not the file that ${manifest} lists (${found.bytes} bytes, expected ${expected.bytes}; or another ` +
-        'SHA-256): export it again',
-    );
+    const difference =
+      found.bytes === expected.bytes ? 'another SHA-256' : `${found.bytes} bytes, expected ${expected.bytes}`;
+    throw new UserError(`${path} is not the file that ${manifest} lists (${difference}): export it again`);
   });
 }
 

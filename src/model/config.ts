@@ -140,11 +140,14 @@ export function requireFit(
   tokenizer: { vocabularySize: number },
   config: ModelConfig,
   contextLength: number,
+  vocabulary = 'the vocabulary',
 ): void {
-  requireVocabularyFit(tokenizer.vocabularySize, config, 'the vocabulary');
+  requireVocabularyFit(tokenizer.vocabularySize, config, vocabulary);
   const { text_max_position_embeddings: positions } = config;
   if (contextLength > positions) {
-    throw new UserError(`contextLength ${contextLength} exceeds the model's ${positions} positions`);
+    throw new UserError(
+      `contextLength ${contextLength} exceeds the model's ${positions} positions: give at most ${positions}`,
+    );
   }
 }
 
@@ -156,7 +159,7 @@ export function requireVocabularyFit(
 ): void {
   if (size <= embedded) return;
   throw new UserError(
-    `${source} has ${size} word pieces, but the model embeds ${embedded}: it is another model's vocabulary`,
+    `${source} has ${size} word pieces, but the model embeds ${embedded}: it is another model's vocabulary, give that of this one`,
   );
 }
 

@@ -19,6 +19,9 @@ import { ArrayTensor, HalfTensor, writable } from './tensors.js';
 /** Recorded graphs have a transpose before a product only where that is faster than a product that transposes. */
 const KEEP_TRANSPOSES = { optimization: { disable_specified_optimizers: 'GemmTransposeFusion' } };
 
+/** What ONNX Runtime puts before the message of a condition that does not hold: source, function and condition. */
+const BROKEN_CONDITION = /^\/\S+:\d+ .*? was false\. /;
+
 /** Records functions into ONNX graphs and runs them with ONNX Runtime. */
 export class OnnxEngine implements Engine {
   readonly description: string;
@@ -51,7 +54,7 @@ export class OnnxEngine implements Engine {
       });
       await identity.dispose();
     } catch (error) {
-      const reason = messageOf(error).trim().replace(/\s+/g, ' ');
+      const reason = messageOf(error).trim().replace(/\s+/g, ' ').replace(BROKEN_CONDITION, '');
       throw new UserError(
         `execution provider '${provider}' can't be started here: ${reason}. cn-clip doctor tells what adds it; 'cpu' always can be`,
       );
