@@ -15,7 +15,9 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
 import { Help } from 'commander';
+import { classifyCommand } from '../src/cli/classify.js';
 import { commands } from '../src/cli/commands.js';
+import { addHelp, helpSettings } from '../src/cli/help.js';
 import { packageRoot } from '../src/io/packageRoot.js';
 import { writeSafetensors } from '../src/io/safetensors.js';
 import { loadModelConfig } from '../src/model/config.js';
@@ -72,6 +74,23 @@ test('the list of commands shows each as its own help does', async () => {
     const line = stdout.split('\n').find((shown) => shown.startsWith(`  ${term} `));
     assert.ok(line?.endsWith(` ${description}`), `${term}: ${line}`);
   }
+});
+
+test('help fits a terminal of 80 columns, and is a line a setting elsewhere', async () => {
+  const command = addHelp(classifyCommand());
+  const help = Object.assign(new Help(), helpSettings, { helpWidth: 80 });
+  const lines = help.formatHelp(command, help).split('\n');
+  const long = lines.filter((line) => line.length > 80);
+  assert.ok(
+    long.every((line) => /^ {2}--\S+ <\S+>$/.test(line)),
+    long.join('\n'),
+  );
+  assert.ok(lines.includes(`${' '.repeat(40)}GPU of cuda and tensorrt, counted from 0`));
+  const { stdout } = await runCli(['classify', '--help']);
+  assert.match(stdout, /^ {2}--provider-options\.device-id <number> {2}GPU of cuda and tensorrt, counted/m);
+  assert.match(stdout, /^ {2}--debug +print stack traces$/m);
+  const { stderr } = await runCli(['data', 'convert', '--nonsense']);
+  assert.match(stderr, /unknown option '--nonsense'\n\(cn-clip --help lists the commands/);
 });
 
 test('the list of commands is told without loading what they run', async () => {
