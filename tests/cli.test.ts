@@ -93,6 +93,14 @@ test('help fits a terminal of 80 columns, and is a line a setting elsewhere', as
   assert.match(stderr, /unknown option '--nonsense'\n\(cn-clip --help lists the commands/);
 });
 
+test('help gives defaults as the flags take them', async () => {
+  for (const { make } of commands) {
+    assert.doesNotMatch((await make()).helpInformation(), /\(default: [[{]|\[object/);
+  }
+  const { stdout } = await runCli(['benchmark', '--help']);
+  assert.match(stdout, /--batch-sizes <value> .*\(default: 1,8,32\)$/m);
+});
+
 test('the list of commands is told without loading what they run', async () => {
   const tell = "process.on('exit', () => console.error(process.report.getReport().sharedObjects.join()))";
   const main = join(packageRoot, 'bin', 'cn-clip.js');

@@ -11,16 +11,14 @@ export function similarityCommand(): Command {
   const command = new Command('similarity')
     .argument('<image>', 'picture file')
     .argument('<texts...>', 'texts to compare')
-    .option(
-      '--image <file>',
-      'a further picture; may be repeated',
-      (file, files: string[]) => [...files, file],
-      [],
-    );
+    .option('--image <file>', 'a further picture; may be repeated', (file, files: string[] = []) => [
+      ...files,
+      file,
+    ]);
   return addSettings(command, similaritySchema).action(
     async (image: string, texts: string[], flags: Record<string, unknown>) => {
       const { json, ...settings } = resolveSettings(similaritySchema, undefined, flags);
-      const images = [image, ...(flags.image as string[])];
+      const images = [image, ...((flags.image as string[] | undefined) ?? [])];
       const warn = (line: string) => process.stderr.write(`${line}\n`);
       const embedder = await openEmbedder(settings, warn);
       try {

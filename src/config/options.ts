@@ -17,7 +17,7 @@ interface Setting {
 export function addSettings(command: Command, schema: z.ZodObject): Command {
   for (const { path, schema: kind, description, defaultValue } of settings(schema)) {
     const name = path.map(kebab).join('.');
-    const suffix = defaultValue === undefined ? '' : ` (default: ${JSON.stringify(defaultValue)})`;
+    const suffix = defaultValue === undefined ? '' : ` (default: ${asGiven(defaultValue)})`;
     const flag = kind instanceof z.ZodBoolean ? `--${name} [boolean]` : `--${name} <${placeholder(kind)}>`;
     command.option(flag, description + suffix);
   }
@@ -111,7 +111,7 @@ function settings(schema: z.ZodObject, prefix: string[] = []): Setting[] {
       inner instanceof z.ZodOptional ||
       inner instanceof z.ZodPrefault
     ) {
-      if (inner instanceof z.ZodDefault) defaultValue = inner.def.defaultValue;
+      if (!(inner instanceof z.ZodOptional)) defaultValue = inner.def.defaultValue;
       inner = inner.def.innerType as z.ZodType;
       text ??= inner.description;
     }
@@ -125,6 +125,11 @@ function fillSections(schema: z.ZodObject, values: Record<string, unknown>): voi
   for (const [name, field] of Object.entries(schema.shape)) {
     if (field instanceof z.ZodObject) values[name] ??= {};
   }
+}
+
+/** A value as its flag takes it. */
+function asGiven(value: unknown): string {
+  return Array.isArray(value) ? value.join(',') : String(value);
 }
 
 function placeholder(schema: z.ZodType): string {
