@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { averaged, lineChart } from '../src/report/chart.js';
+import { writeClassificationReport } from '../src/report/classificationReport.js';
+import { confusionMatrixSvg } from '../src/report/confusion.js';
 import { html, table } from '../src/report/html.js';
 import { type PretrainReport, writePretrainReport } from '../src/report/pretrainReport.js';
 import { formatTick, makeScale, type ScaleKind } from '../src/report/scale.js';
@@ -228,6 +230,42 @@ test('scales: ticks lie within, are round, and are enough', () => {
     '12,000',
     '1.25e-7',
   ]);
+});
+
+test('a confusion matrix of two classes has room for the names of its axes', () => {
+  const { markup } = confusionMatrixSvg(Uint32Array.of(1, 0, 1, 0), ['猫', '火箭']);
+  const [, width] = markup.match(/viewBox="0 0 (\d+) \d+"/)!;
+  const [, left] = markup.match(/<text x="(\d+)" y="12">predicted →/)!;
+  assert.ok(Number(width) - Number(left) > 75, `${left} of ${width}`);
+});
+
+test('columns of a classification report that nothing fills are left out', () => {
+  const rates = { low: 0.25, high: 0.75 };
+  const score = {
+    fingerprint: '',
+    metric: 'accuracy',
+    value: 0.5,
+    top1: 0.5,
+    images: 4,
+    classes: 2,
+  } as const;
+  const row = {
+    name: 'toy',
+    score: { ...score, valueInterval: rates, top1Interval: rates },
+    published: undefined,
+    comparison: undefined,
+  };
+  const columns = (published: number | undefined) => {
+    const path = join(folder, 'classification.html');
+    const rows = [row, { ...row, name: 'mnist', published }];
+    const report = { title: 't', modelName: 'm', publishedModel: undefined, rows, datasets: [] };
+    writeClassificationReport(path, report);
+    const page = readFileSync(path, 'utf8');
+    assert.match(page, /<th scope="row"><a href="#toy">toy<\/a><small>accuracy<\/small><\/th>/);
+    return [...page.matchAll(/<th scope="col">([^<]*)</g)].map(([, name]) => name);
+  };
+  assert.deepEqual(columns(undefined), ['dataset', 'value', '95 % interval', 'top-1']);
+  assert.deepEqual(columns(40).slice(4), ['published', 'difference']);
 });
 
 test('averaging keeps the mean, and a bad value visible', () => {

@@ -120,13 +120,16 @@ function tiles(rows: readonly SummaryRow[]): Html {
 
 function resultTable(rows: readonly SummaryRow[]): Html {
   const compared = rows.some(({ comparison }) => comparison !== undefined);
-  const [dataset, , ...columns] = summaryColumns;
+  const [dataset, , ...columns] = [...summaryColumns, ...(compared ? comparisonColumns : [])];
+  const lines = rows.map((row) => {
+    const [name, metric, ...numbers] = summaryCells(row);
+    return { heading: html`<a href="#${name}">${name}</a><small>${metric}</small>`, numbers };
+  });
+  // Where no results are published, their columns would only push the others off a phone.
+  const isFilled = (_: unknown, i: number) => lines.some(({ numbers }) => (numbers[i] ?? '–') !== '–');
   return table(
-    [dataset, ...columns, ...(compared ? comparisonColumns : [])],
-    rows.map((row) => {
-      const [name, metric, ...numbers] = summaryCells(row);
-      return { cells: [html`<a href="#${name}">${name}</a><br><small>${metric}</small>`, ...numbers] };
-    }),
+    [dataset, ...columns.filter(isFilled)],
+    lines.map(({ heading, numbers }) => ({ cells: [heading, ...numbers.filter(isFilled)] })),
   );
 }
 

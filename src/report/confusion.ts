@@ -6,6 +6,9 @@ const FONT = 12;
 /** Pixels a unit where there is room, and where there is none: then the page scrolls. */
 const SCALE = 1.3;
 const SMALLEST = 0.8;
+/** Names of the axes. */
+const ACROSS = 'predicted →';
+const DOWN = 'actual →';
 /** Longer names are cut, so that the cells keep their room. */
 const NAME_LENGTH = 10;
 /** With more classes numbers in the cells, and then the cells themselves, could not be read. */
@@ -24,8 +27,9 @@ export function confusionMatrixSvg(matrix: Uint32Array, classNames: readonly str
   const top = margin + 18;
   const left = margin + 18;
   const side = n * CELL;
-  const width = Math.round(left + side + 8);
-  const height = Math.round(top + side + 8);
+  // With two classes the axes' names are longer than the axes.
+  const width = Math.round(left + Math.max(side, FONT * widthOf(ACROSS)) + 8);
+  const height = Math.round(top + Math.max(side, FONT * widthOf(DOWN)) + 8);
   const rows = names.map((_, row) => {
     const counts = Array.from(matrix.subarray(row * n, (row + 1) * n));
     const total = counts.reduce((sum, count) => sum + count, 0);
@@ -50,8 +54,8 @@ export function confusionMatrixSvg(matrix: Uint32Array, classNames: readonly str
   });
   return html`<svg class="matrix" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" style="width: ${width * SCALE}px; min-width: ${width * SMALLEST}px" role="img" aria-label="Confusion matrix of ${n} classes">
 <style>.matrix { font: ${FONT}px system-ui, "Noto Sans CJK SC", "WenQuanYi Micro Hei", sans-serif; } .matrix text { fill: currentColor; } .matrix .count { font-size: 9px; text-anchor: middle; } .matrix .right { fill: #2f9e5b; } .matrix .wrong { fill: #d9622b; } .matrix .frame { fill: none; stroke: currentColor; stroke-opacity: .35; }</style>
-<text x="${left}" y="12">predicted →</text>
-<text transform="translate(12 ${top}) rotate(90)">actual →</text>
+<text x="${left}" y="12">${ACROSS}</text>
+<text transform="translate(12 ${top}) rotate(90)">${DOWN}</text>
 ${labels}${rows}<rect class="frame" x="${left}" y="${top}" width="${side}" height="${side}"/>
 </svg>`;
 }

@@ -69,7 +69,7 @@ function recallTable(summary: RetrievalSummary): Html {
     recallRows(summary, direction).map(({ label, cells, isResult }): TableRow => {
       const { queries, pool } = summary[direction];
       const heading = isResult
-        ? html`${label}<br><small>${grouped(queries)} queries, pool of ${grouped(pool)}</small>`
+        ? html`${label}<small>${grouped(queries)} queries, pool of ${grouped(pool)}</small>`
         : label;
       const values = cells.slice(0, columns.length).map((cell) => cell.replace(' …', '\u00a0…'));
       return { cells: [heading, ...values], secondary: !isResult };

@@ -45,6 +45,7 @@ th { text-align: left; font-weight: 600; }
 .numbers td, .numbers thead th:not(:first-child) { text-align: right; }
 .numbers td { white-space: nowrap; }
 .numbers small { white-space: nowrap; }
+.numbers th small { display: block; }
 .text td { overflow-wrap: anywhere; }
 tr.secondary > * { border-top: 0; padding-top: 0; color: var(--quiet); font-weight: normal; font-size: .875rem; }
 
@@ -52,7 +53,11 @@ tr.secondary > * { border-top: 0; padding-top: 0; color: var(--quiet); font-weig
 .grid > * { min-width: 0; }
 figure { margin: 0; }
 .single { max-width: 34rem; }
-@media (max-width: 30rem) { .numbers .secondary td, .numbers small { white-space: normal; } .numbers th, .numbers td { padding-left: .25rem; padding-right: .25rem; } }
+@media (max-width: 30rem) {
+  .numbers .secondary td, .numbers small { white-space: normal; }
+  .numbers th:not(:first-child), .numbers td { padding-left: .25rem; }
+  .numbers th:not(:last-child), .numbers td:not(:last-child) { padding-right: .25rem; }
+}
 
 .chart figcaption { color: var(--text); font-weight: 600; margin-bottom: .25rem; }
 .chart svg { display: block; width: 100%; height: auto; font-size: 12px; }
