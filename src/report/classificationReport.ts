@@ -151,13 +151,13 @@ ${
   confusions.length === 0
     ? ''
     : html`<h3>Most confused</h3>
-${table(
-  ['Class', 'Taken for', 'Pictures'],
-  confusions.map(({ actual, predicted, count }) => ({
-    cells: [classNames[actual], classNames[predicted], count],
-  })),
-  { text: true },
-)}`
+<div class="confusions">${table(
+        ['Class', 'Taken for', 'Pictures'],
+        confusions.map(({ actual, predicted, count }) => ({
+          cells: [classNames[actual], classNames[predicted], count],
+        })),
+        { text: true },
+      )}</div>`
 }
 ${
   mistakes.length === 0

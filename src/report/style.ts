@@ -47,6 +47,8 @@ th { text-align: left; font-weight: 600; }
 .numbers small { white-space: nowrap; }
 .numbers th small { display: block; }
 .text td { overflow-wrap: anywhere; }
+.text tbody th { max-width: 12rem; overflow-wrap: break-word; }
+.confusions tbody th { overflow-wrap: anywhere; }
 tr.secondary > * { border-top: 0; padding-top: 0; color: var(--quiet); font-weight: normal; font-size: .875rem; }
 
 .grid { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); gap: .75rem; }
@@ -99,7 +101,7 @@ section > h3 { margin: 1.75rem 0 .5rem; }
 @media (max-width: 30rem) { .bars li { grid-template-columns: 5.5rem 1fr 7.75rem; gap: .5rem; } }
 .matrix { display: block; max-width: 100%; height: auto; }
 .numbers th a { white-space: nowrap; }
-@media (max-width: 30rem) { .numbers th a { display: block; white-space: normal; overflow-wrap: anywhere; min-width: 7.5rem; } }
+@media (max-width: 30rem) { .numbers th a { display: block; white-space: normal; overflow-wrap: anywhere; min-width: 6rem; } }
 .mistakes { display: grid; grid-template-columns: repeat(auto-fill, minmax(7.5rem, 1fr)); gap: .75rem; margin: .625rem 0 0; padding: 0; list-style: none; }
 .mistakes li { background: var(--card); border: 1px solid var(--line); border-radius: .5rem; padding: .5rem; font-size: .8125rem; overflow-wrap: anywhere; min-width: 0; }
 .mistakes img { display: block; width: 100%; aspect-ratio: 1; object-fit: contain; background: #ffffff; border-radius: .25rem; margin-bottom: .375rem; }
