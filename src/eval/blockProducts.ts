@@ -1,10 +1,14 @@
 import * as tf from '@tensorflow/tfjs-core';
-import type { DeviceTensor, Engine, Program } from '../engine/engine.js';
+import type { DeviceTensor, Engine, HostTensor, Program } from '../engine/engine.js';
 import { createEngine } from '../engine/select.js';
 
 /** Queries and candidates whose products are computed together. Many queries, since each block of them reads all candidates. */
 const QUERY_BLOCK = 1024;
 const CANDIDATE_BLOCK = 2048;
+/** Consecutive candidates whose largest product is known beforehand: most groups need no look at each product. */
+export const GROUP_SIZE = 64;
+const GROUPS = CANDIDATE_BLOCK / GROUP_SIZE;
+const UNKNOWN = new Float32Array(QUERY_BLOCK * GROUPS).fill(Number.POSITIVE_INFINITY);
 
 /** The products of one query with consecutive candidates. */
 export interface ProductRow {
@@ -15,6 +19,9 @@ export interface ProductRow {
   products: Float32Array;
   start: number;
   columns: number;
+  /** the largest product of each GROUP_SIZE columns, from `firstGroup` on; Infinity where it is not known */
+  maxima: Float32Array;
+  firstGroup: number;
   /** how far a product can be from the score, the float64 sum in order rounded to float32 */
   margin: number;
 }
@@ -32,7 +39,10 @@ export class BlockProducts {
     private readonly dimension: number,
     private readonly candidateNorm: number,
     private readonly engine: Engine,
-    private readonly program: Program,
+    /** for whole blocks of candidates, with the maxima of groups */
+    private readonly wholeBlocks: Program,
+    /** for what is left after them */
+    private readonly anyBlock: Program,
     /** Fresh memory for each block would cost more than the products. */
     private readonly reused: DeviceTensor,
   ) {}
@@ -40,20 +50,29 @@ export class BlockProducts {
   /** @param candidates float32 [n, dimension], finite; they are not copied */
   static async open(candidates: Float32Array, dimension: number): Promise<BlockProducts> {
     const engine = await createEngine();
-    const program = await engine.compile(
-      (inputs) => ({
-        products: tf.matMul(inputs.queries as tf.Tensor2D, inputs.candidates as tf.Tensor2D, false, true),
-      }),
-      {
-        inputs: {
-          queries: { shape: ['queries', dimension], dtype: 'float32' },
-          candidates: { shape: ['candidates', dimension], dtype: 'float32' },
+    const compile = (candidates: number | string, withMaxima: boolean) =>
+      engine.compile(
+        (inputs) => {
+          const queries = inputs.queries as tf.Tensor2D;
+          const products = tf.matMul(queries, inputs.candidates as tf.Tensor2D, false, true);
+          const results: Record<string, tf.Tensor> = { products };
+          if (withMaxima) {
+            results.maxima = tf.max(tf.reshape(products, [queries.shape[0], GROUPS, GROUP_SIZE]), 2);
+          }
+          return results;
         },
-      },
-    );
+        {
+          inputs: {
+            queries: { shape: ['queries', dimension], dtype: 'float32' },
+            candidates: { shape: [candidates, dimension], dtype: 'float32' },
+          },
+        },
+      );
+    const wholeBlocks = await compile(CANDIDATE_BLOCK, true);
+    const anyBlock = await compile('candidates', false);
     const reused = engine.tensor([QUERY_BLOCK, CANDIDATE_BLOCK]);
     const candidateNorm = largestNorm(candidates, dimension);
-    return new BlockProducts(candidates, dimension, candidateNorm, engine, program, reused);
+    return new BlockProducts(candidates, dimension, candidateNorm, engine, wholeBlocks, anyBlock, reused);
   }
 
   /**
@@ -67,7 +86,7 @@ export class BlockProducts {
     visits: readonly Visit[],
     onBlock: (done: number) => void = () => {},
   ): Promise<void> {
-    const { candidates, dimension, candidateNorm, program, reused } = this;
+    const { candidates, dimension, candidateNorm } = this;
     const queryCount = queries.length / dimension;
     const candidateCount = candidates.length / dimension;
     let done = 0;
@@ -79,12 +98,11 @@ export class BlockProducts {
       for (let first = 0; first < candidateCount; first += CANDIDATE_BLOCK) {
         const part = rowsOf(candidates, first, CANDIDATE_BLOCK, dimension);
         const columns = part.shape[0];
-        const feeds = { queries: block, candidates: part };
-        let products = reused.read();
-        if (margins.length * columns === products.length) await program.run(feeds, { products: reused });
-        else products = (await program.run(feeds)).products.data as Float32Array;
+        const { products, maxima } = await this.blockOf({ queries: block, candidates: part });
         for (const [i, margin] of margins.entries()) {
-          const row = { query: firstQuery + i, first, products, start: i * columns, columns, margin };
+          const start = i * columns;
+          const firstGroup = i * GROUPS;
+          const row = { query: firstQuery + i, first, products, start, columns, maxima, firstGroup, margin };
           for (const visit of visits) visit(row);
         }
         done += margins.length * columns;
@@ -93,9 +111,27 @@ export class BlockProducts {
     }
   }
 
+  private async blockOf(feeds: {
+    queries: HostTensor;
+    candidates: HostTensor;
+  }): Promise<{ products: Float32Array; maxima: Float32Array }> {
+    const { wholeBlocks, anyBlock, reused } = this;
+    if (feeds.candidates.shape[0] < CANDIDATE_BLOCK) {
+      const { products } = await anyBlock.run(feeds);
+      return { products: products.data as Float32Array, maxima: UNKNOWN };
+    }
+    const isFull = feeds.queries.shape[0] === QUERY_BLOCK;
+    const { products, maxima } = await wholeBlocks.run(feeds, isFull ? { products: reused } : {});
+    return {
+      products: isFull ? reused.read() : (products.data as Float32Array),
+      maxima: maxima.data as Float32Array,
+    };
+  }
+
   async dispose(): Promise<void> {
     this.reused.dispose();
-    await this.program.dispose();
+    await this.wholeBlocks.dispose();
+    await this.anyBlock.dispose();
     await this.engine.dispose();
   }
 }

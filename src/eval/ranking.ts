@@ -1,5 +1,5 @@
 import { UserError } from '../errors.js';
-import { BlockProducts, type Visit } from './blockProducts.js';
+import { BlockProducts, GROUP_SIZE, type Visit } from './blockProducts.js';
 
 /** The best candidates of every query, best first. Row q lies at [q·k, (q+1)·k). */
 export interface TopK {
@@ -123,16 +123,20 @@ function keepBest(
   const kept = Math.min(k, candidates.length / dimension);
   const indices = new Int32Array(queryCount * kept);
   const scores = new Float32Array(queryCount * kept);
-  const visit: Visit = ({ query, first, products, start, columns, margin }) => {
+  const visit: Visit = ({ query, first, products, start, columns, maxima, firstGroup, margin }) => {
     const last = (query + 1) * kept - 1;
     // The worst of the kept scores; nothing is refused while there are fewer than k.
     let bound = first >= kept ? scores[last] - margin : Number.NEGATIVE_INFINITY;
-    for (let column = 0; column < columns; column++) {
-      if (products[start + column] < bound) continue;
-      const row = first + column;
-      const score = innerProduct(queries, query, candidates, row, dimension);
-      keepIfBest(indices, scores, query * kept, kept, row, score);
-      if (row >= kept - 1) bound = scores[last] - margin;
+    for (let begin = 0, group = firstGroup; begin < columns; begin += GROUP_SIZE, group++) {
+      if (maxima[group] < bound) continue;
+      const end = Math.min(begin + GROUP_SIZE, columns);
+      for (let column = begin; column < end; column++) {
+        if (products[start + column] < bound) continue;
+        const row = first + column;
+        const score = innerProduct(queries, query, candidates, row, dimension);
+        keepIfBest(indices, scores, query * kept, kept, row, score);
+        if (row >= kept - 1) bound = scores[last] - margin;
+      }
     }
   };
   return { visit, result: { k: kept, indices, scores } };
@@ -163,24 +167,28 @@ function countBetter(
       bestScore[query] = found;
     }
   }
-  const visit: Visit = ({ query, first, products, start, columns, margin }) => {
+  const visit: Visit = ({ query, first, products, start, columns, maxima, firstGroup, margin }) => {
     const best = bestRow[query];
     if (best < 0) return;
     const threshold = bestScore[query];
     const low = threshold - margin;
     const high = threshold + margin;
     let better = 0;
-    for (let column = 0; column < columns; column++) {
-      const product = products[start + column];
-      if (product < low) continue;
-      if (product > high) {
-        better++;
-        continue;
+    for (let begin = 0, group = firstGroup; begin < columns; begin += GROUP_SIZE, group++) {
+      if (maxima[group] < low) continue;
+      const end = Math.min(begin + GROUP_SIZE, columns);
+      for (let column = begin; column < end; column++) {
+        const product = products[start + column];
+        if (product < low) continue;
+        if (product > high) {
+          better++;
+          continue;
+        }
+        const row = first + column;
+        if (row === best) continue;
+        const found = score(query, row);
+        if (found > threshold || (found === threshold && row < best)) better++;
       }
-      const row = first + column;
-      if (row === best) continue;
-      const found = score(query, row);
-      if (found > threshold || (found === threshold && row < best)) better++;
     }
     ranks[query] += better;
   };
