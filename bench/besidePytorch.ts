@@ -18,6 +18,8 @@ export interface BesidePytorchOptions extends CaseOptions {
   models: readonly string[];
   /** of `train` and `inference` */
   what: readonly string[];
+  /** part of the names of the cases that are measured */
+  only: string;
   /** checkout of the reference */
   reference: string | undefined;
   /** interpreter that has PyTorch */
@@ -91,8 +93,10 @@ export async function measureBesidePytorch(options: BesidePytorchOptions): Promi
     const results: SideResult[] = [];
     for (const model of models) {
       const config = loadModelConfig(model, { vocabSize: SMALL_VOCABULARY });
-      const compare = (each: Case, sides: readonly Side[]) =>
+      const compare = (each: Case, sides: readonly Side[]) => {
+        if (!each.name.includes(options.only)) return;
         results.push(...inTurns(model, each, sides, { ...options, reference }, folder));
+      };
       if (what.includes('train')) {
         for (const each of trainingCases(config, options)) compare(each, ['cn-clip', ...PYTORCH]);
       }

@@ -38,6 +38,7 @@ const { values, positionals } = parseArgs({
     rounds: { type: 'string' },
     reference: { type: 'string' },
     what: { type: 'string', default: 'train,inference' },
+    only: { type: 'string', default: '' },
     'train-batch': { type: 'string', default: '8' },
     threads: { type: 'string', default: '2' },
     warm: { type: 'string', default: '2' },
@@ -200,6 +201,7 @@ async function pytorch(): Promise<void> {
   const measured = await measureBesidePytorch({
     models: values.model ?? ['ViT-B-16+RoBERTa-wwm-ext-base-chinese'],
     what: values.what.split(','),
+    only: values.only,
     reference: values.reference,
     python: values.python,
     rounds: Number(values.rounds ?? 2),
