@@ -1,10 +1,12 @@
 import { broadcast_util, type TensorInfo } from '@tensorflow/tfjs-core';
 import { Float, type Graph } from '../graph.js';
 import type { RecorderKernel } from './kernel.js';
-import { product } from './matrix.js';
+import { product, withoutAliasing } from './matrix.js';
 
-const linear: RecorderKernel = (graph, { inputs: { x, weight, bias } }) =>
-  graph.emit('Gemm', [x, weight, bias], [x.shape[0], weight.shape[0]], x.dtype, { transB: 1 });
+const linear: RecorderKernel = (graph, { inputs: { x, weight, bias } }) => {
+  const factors = withoutAliasing(graph, x, weight, true);
+  return graph.emit('Gemm', [...factors, bias], [x.shape[0], weight.shape[0]], x.dtype, { transB: 1 });
+};
 
 const scaledMatMul: RecorderKernel = (graph, { inputs: { a, b }, attrs }) =>
   product(graph, a, b, attrs.transposeA === true, attrs.transposeB === true, attrs.scale as number);
