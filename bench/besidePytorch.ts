@@ -10,6 +10,7 @@ import { packageRoot } from '../src/io/packageRoot.js';
 import { installedVersion, version } from '../src/io/version.js';
 import { loadModelConfig, type ModelConfig } from '../src/model/config.js';
 import { createModel } from '../src/model/load.js';
+import { boundToCores, hasTaskset } from './boundToCores.js';
 import { SMALL_VOCABULARY } from './measure.js';
 import { median } from './timing.js';
 import { type Case, type CaseOptions, inferenceCases, type Report, trainingCases } from './work.js';
@@ -73,7 +74,6 @@ export interface BesidePytorch {
 const EXPORTED = 'bench';
 const OWN_RUNS = fileURLToPath(new URL('./ownRuns.js', import.meta.url));
 const PYTHON_RUNS = join(packageRoot, 'bench', 'pytorch.py');
-const hasTaskset = spawnSync('taskset', ['--version']).status === 0;
 
 /**
  * Measures training steps and inference of this project and of the reference in PyTorch, in turns, every case in a new
@@ -166,8 +166,8 @@ function isPytorch(side: Side): boolean {
 }
 
 function run(command: readonly string[], threads: number, isPassive: boolean): Report {
-  const bound = hasTaskset ? ['taskset', '-c', `0-${threads - 1}`, ...command] : command;
-  const { status, stdout, error } = spawnSync(bound[0], bound.slice(1), {
+  const [program, ...args] = boundToCores(`0-${threads - 1}`, command);
+  const { status, stdout, error } = spawnSync(program, args, {
     encoding: 'utf8',
     stdio: ['ignore', 'pipe', 'inherit'],
     env: {

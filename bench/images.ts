@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import sharp from 'sharp';
 import { packageRoot } from '../src/io/packageRoot.js';
 import { Random } from '../src/random.js';
+import { boundToCores, hasTaskset } from './boundToCores.js';
 
 const PICTURES = 64;
 const [WIDTH, HEIGHT, SIZE] = [500, 375, 224];
@@ -44,12 +45,11 @@ export async function benchImages(python: string, core: string, rounds: number):
     const pillow = [python, '-c', PILLOW, folder, String(SIZE)];
     const hasPillow = spawnSync(python, ['-c', 'import PIL']).status === 0;
     if (!hasPillow) console.log(`${python} has no Pillow: name one that has with --python or CN_CLIP_PYTHON`);
-    const isPinned = spawnSync('taskset', ['--version']).status === 0;
-    if (!isPinned) console.log('no taskset: not bound to one core');
+    if (!hasTaskset) console.log('no taskset: not bound to one core');
     const seconds = { 'cn-clip': [] as number[], Pillow: [] as number[] };
     for (let round = 0; round < rounds; round++) {
-      seconds['cn-clip'].push(...run(own, isPinned ? core : undefined));
-      if (hasPillow) seconds.Pillow.push(...run(pillow, isPinned ? core : undefined));
+      seconds['cn-clip'].push(...run(own, core));
+      if (hasPillow) seconds.Pillow.push(...run(pillow, core));
     }
     for (const [name, passes] of Object.entries(seconds)) {
       if (passes.length === 0) continue;
@@ -64,8 +64,8 @@ export async function benchImages(python: string, core: string, rounds: number):
   }
 }
 
-function run(command: readonly string[], core: string | undefined): number[] {
-  const [program, ...args] = core === undefined ? command : ['taskset', '-c', core, ...command];
+function run(command: readonly string[], core: string): number[] {
+  const [program, ...args] = boundToCores(core, command);
   const { status, stdout, stderr } = spawnSync(program, args, { encoding: 'utf8' });
   if (status !== 0) throw new Error(stderr);
   return stdout.trim().split('\n').map(Number);
