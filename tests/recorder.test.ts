@@ -198,6 +198,37 @@ for (const engine of engines) {
   });
 }
 
+test('what a run writes into tensors is not copied; other results and errors are as they are without', async () => {
+  const program = await onnx.compile(
+    ({ x, ids }) => ({
+      large: tf.mul(x, 2),
+      sums: tf.sum(x, 1),
+      pairs: tf.reshape(tf.tile(ids, [2]), [-1, 2]),
+      isOther: tf.notEqual(ids, tf.scalar(5, 'int32')),
+    }),
+    { inputs: { x: { shape: ['n', 4096], dtype: 'float32' }, ids: { shape: ['n'], dtype: 'int32' } } },
+  );
+  const [rows, bytes] = [4096, 4 * 4096 ** 2];
+  const x = { shape: [rows, 4096], data: new Float32Array(rows * 4096).fill(0.5) };
+  const ids = { shape: [rows], data: Int32Array.from({ length: rows }, (_, i) => i) };
+  const large = onnx.tensor([rows, 4096]);
+  const before = process.memoryUsage().arrayBuffers;
+  const { sums, pairs, isOther } = await program.run({ x, ids }, { large });
+  assert.ok(process.memoryUsage().arrayBuffers - before < bytes / 2, 'a result was copied');
+  assert.ok(large.read().every((value) => value === 1));
+  assert.deepEqual([sums.shape, sums.data[7]], [[rows], 2048]);
+  assert.deepEqual(
+    [pairs.shape, [...pairs.data.slice(2, 4)]],
+    [
+      [rows, 2],
+      [2, 3],
+    ],
+  );
+  assert.deepEqual([isOther.shape, [...isOther.data.slice(5, 7)]], [[rows], [0, 1]]);
+  await assert.rejects(program.run({ x, ids }, { large: onnx.tensor([2, 4096]) }), /shape/);
+  await program.dispose();
+});
+
 test('rows that share an id are summed exactly, in every run alike', async () => {
   const [rows, width, count] = [5000, 192, 6000];
   const program = await onnx.compile(

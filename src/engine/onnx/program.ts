@@ -1,9 +1,10 @@
 import * as ort from 'onnxruntime-node';
 import { bytesOf } from '../../io/readFile.js';
 import { sizeOf } from '../../shape.js';
-import type { DeviceTensor, Feeds, HostArray, HostTensor, Program, Signature } from '../engine.js';
+import type { DeviceTensor, Feeds, HostTensor, Program, Signature } from '../engine.js';
 import type { Graph } from './graph.js';
 import { encodeModel } from './protobuf.js';
+import { emptyTensor, runToMemory, runToResults, symbolicSizes, unreturnable } from './results.js';
 import { ArrayTensor, toOrt, writable } from './tensors.js';
 
 type Constants = Readonly<Record<string, DeviceTensor>>;
@@ -53,17 +54,24 @@ export class OnnxProgram implements Program {
       if (!(name in given)) throw new Error(`input '${name}' was not fed`);
       inputs[name] = toOrt(this.signature.inputs[name].dtype, given[name]);
     }
-    const fetches: Record<string, ort.Tensor | null> = {};
-    for (const name of this.session.outputNames) {
-      if (name in into) writable(into[name]);
-      fetches[name] = name in into ? toOrt('float32', into[name]) : null;
-    }
-    const results = await this.session.run(inputs, fetches);
+    return Object.keys(into).length === 0
+      ? runToResults(this.session, inputs, [...this.graph.outputs.keys()])
+      : this.runInto(into, inputs, symbolicSizes(this.signature, given));
+  }
+
+  private async runInto(
+    into: Record<string, DeviceTensor>,
+    inputs: Record<string, ort.Tensor>,
+    sizes: ReadonlyMap<string, number>,
+  ): Promise<Record<string, HostTensor>> {
     const outputs: Record<string, HostTensor> = {};
-    for (const name of this.session.outputNames) {
-      if (name in into) continue;
-      outputs[name] = { shape: results[name].dims, data: results[name].data as HostArray };
+    const memory: Record<string, ort.Tensor> = {};
+    for (const [name, { shape, dtype }] of this.graph.outputs) {
+      if (name in into) writable(into[name]);
+      else outputs[name] = emptyTensor(shape, dtype, sizes);
+      memory[name] = toOrt(dtype, into[name] ?? outputs[name]);
     }
+    await runToMemory(this.session, inputs, memory);
     return outputs;
   }
 
@@ -101,8 +109,9 @@ function createSession(
     path,
     data: bytesOf(tensor.read()),
   }));
-  return ort.InferenceSession.create(encodeModel(graph, new Set(Object.keys(builtIn))), {
-    ...options,
-    externalData,
-  });
+  const [provider] = options.executionProviders as ort.InferenceSession.ExecutionProviderOption[];
+  // Sequences are made on the CPU, to which another provider may have been forbidden to turn.
+  const sequences = (provider as { name: string }).name === 'cpu' ? [unreturnable] : [];
+  const model = encodeModel(graph, new Set(Object.keys(builtIn)), sequences);
+  return ort.InferenceSession.create(model, { ...options, externalData });
 }

@@ -57,7 +57,13 @@ export const onnxSchema = protobuf.Root.fromJSON({
     },
     StringStringEntryProto: { fields: { key: { id: 1, type: 'string' }, value: { id: 2, type: 'string' } } },
     ValueInfoProto: { fields: { name: { id: 1, type: 'string' }, type: { id: 2, type: 'TypeProto' } } },
-    TypeProto: { fields: { tensorType: { id: 1, type: 'TensorTypeProto' } } },
+    TypeProto: {
+      fields: {
+        tensorType: { id: 1, type: 'TensorTypeProto' },
+        sequenceType: { id: 4, type: 'SequenceTypeProto' },
+      },
+    },
+    SequenceTypeProto: { fields: { elemType: { id: 1, type: 'TypeProto' } } },
     TensorTypeProto: { fields: { elemType: { id: 1, type: 'int32' }, shape: { id: 2, type: 'ShapeProto' } } },
     ShapeProto: { fields: { dim: { id: 1, type: 'DimensionProto', rule: 'repeated' } } },
     DimensionProto: { fields: { dimValue: { id: 1, type: 'int64' }, dimParam: { id: 2, type: 'string' } } },
@@ -65,6 +71,9 @@ export const onnxSchema = protobuf.Root.fromJSON({
 });
 
 const elementTypes: Record<ElementType, number> = { float32: 1, int32: 6, int64: 7, bool: 9, float16: 10 };
+
+/** A tensor of floats of any shape, as a TypeProto. */
+const floatTensor = { tensorType: { elemType: elementTypes.float32 } };
 
 /** The numbers by which attributes say what they hold. */
 export const attributeTypes = { float: 1, int: 2, string: 3, ints: 7 } as const;
@@ -74,8 +83,13 @@ export const attributeTypes = { float: 1, int: 2, string: 3, ints: 7 } as const;
  *
  * @param constants inputs that become initializers. Their data is for the session to be given: each is an external file
  *   of its name
+ * @param sequences names of outputs that come before the graph's own: empty sequences
  */
-export function encodeModel(graph: Graph, constants: ReadonlySet<string> = new Set()): Uint8Array {
+export function encodeModel(
+  graph: Graph,
+  constants: ReadonlySet<string> = new Set(),
+  sequences: readonly string[] = [],
+): Uint8Array {
   const inputs = [...graph.inputs].filter(([name]) => !constants.has(name));
   const external = [...graph.inputs].filter(([name]) => constants.has(name));
   const domains = new Set(graph.nodes.map(({ domain }) => domain).filter((domain) => domain !== ''));
@@ -92,9 +106,12 @@ export function encodeModel(graph: Graph, constants: ReadonlySet<string> = new S
       ],
       graph: {
         name: 'cn-clip',
-        node: graph.nodes.map((node) =>
-          nodeMessage({ ...node, inputs: node.inputs.map(renamed), outputs: node.outputs.map(renamed) }),
-        ),
+        node: [
+          ...sequences.map((name) => ({ name, opType: 'SequenceEmpty', output: [name] })),
+          ...graph.nodes.map((node) =>
+            nodeMessage({ ...node, inputs: node.inputs.map(renamed), outputs: node.outputs.map(renamed) }),
+          ),
+        ],
         initializer: [
           ...[...graph.constants].map(([name, { shape, type, data }]) => ({
             name,
@@ -111,9 +128,12 @@ export function encodeModel(graph: Graph, constants: ReadonlySet<string> = new S
           })),
         ],
         input: inputs.map(([name, { shape, dtype }]) => valueInfo(name, shape, elementTypes[dtype])),
-        output: [...graph.outputs].map(([name, { shape, dtype }]) =>
-          valueInfo(name, shape, elementTypes[dtype]),
-        ),
+        output: [
+          ...sequences.map((name) => ({ name, type: { sequenceType: { elemType: floatTensor } } })),
+          ...[...graph.outputs].map(([name, { shape, dtype }]) =>
+            valueInfo(name, shape, elementTypes[dtype]),
+          ),
+        ],
       },
     })
     .finish();
