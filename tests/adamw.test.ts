@@ -4,7 +4,10 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import loadWabt from 'wabt';
 import { adamwModule, updateAdamW } from '../src/engine/onnx/adamw.js';
+import { Optimizer } from '../src/engine/onnx/optimizer.js';
+import { ArrayTensor } from '../src/engine/onnx/tensors.js';
 import { packageRoot } from '../src/io/packageRoot.js';
+import { bytesOf } from '../src/io/readFile.js';
 import { loadModelConfig } from '../src/model/config.js';
 import { Random } from '../src/random.js';
 import { adamwFactors, defaultAdamW, isDecayed } from '../src/train/adamw.js';
@@ -42,6 +45,43 @@ test('updates match the definition, whatever the length', () => {
     // What lies behind the array's end belongs to somebody else.
     for (let i = length; i < length + 3; i++) assert.equal(weight[i], before[0][i]);
   }
+});
+
+test('parameters that threads update get the same bits, in whatever memory they lie', async () => {
+  const optimizer = new Optimizer();
+  const random = new Random(5);
+  const draw = (length: number) => Float32Array.from({ length }, () => random.normal() ** 2);
+  const part = (length: number) => draw(length + 2).subarray(1, length + 1);
+  const updates = [draw(300_000), part(400_000), draw(3), draw(280_000), draw(700_001)].map((weight, i) => {
+    const [first, second] = [draw(weight.length), draw(weight.length)];
+    const tensors = [weight, draw(weight.length), first, second].map(
+      (data) => new ArrayTensor([data.length], data),
+    );
+    const factors = adamwFactors(
+      { weightDecay: 0.2, beta1: 0.9, beta2: 0.98, epsilon: 1e-6 },
+      'w',
+      1e-3,
+      i + 1,
+    );
+    return { tensors, factors, expected: tensors.map(({ data }) => data.slice()) };
+  });
+  for (let step = 0; step < 3; step++) {
+    await optimizer.update(
+      updates.map(({ tensors: [weight, gradient, first, second], factors }) => ({
+        weight,
+        gradient,
+        moments: { first, second },
+        factors,
+      })),
+    );
+    for (const { tensors, factors, expected } of updates) {
+      const [weight, gradient, first, second] = expected;
+      updateAdamW(weight, gradient, first, second, factors);
+      assert.ok(tensors[0].isChanged);
+      for (const [i, { data }] of tensors.entries()) assert.deepEqual(bytesOf(data), bytesOf(expected[i]));
+    }
+  }
+  await optimizer.close();
 });
 
 test('the defaults are those of the reference for the kind of image tower', () => {

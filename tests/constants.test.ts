@@ -31,7 +31,7 @@ for (const engine of engines) {
       engine.tensor([2, 2], new Float32Array(4).fill(value)),
     );
     const factors = { beta1: 0, beta2: 0, epsilon: 0, decay: 1, stepSize: 10, inverseCorrection: 1 };
-    engine.adamw(w, gradient, { first, second }, factors);
+    await engine.adamw([{ weight: w, gradient, moments: { first, second }, factors }]);
     assert.deepEqual(await run(), [40, 62]);
     await program.dispose();
   });

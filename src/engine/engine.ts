@@ -64,6 +64,14 @@ export interface Moments {
   second: DeviceTensor;
 }
 
+/** What an AdamW update of one parameter takes. */
+export interface AdamWUpdate {
+  weight: DeviceTensor;
+  gradient: DeviceTensor;
+  moments: Moments;
+  factors: AdamWFactors;
+}
+
 /** One AdamW update of one parameter: `decay`·weight − stepSize · first' / (sqrt(second')·inverseCorrection + epsilon). */
 export interface AdamWFactors {
   beta1: number;
@@ -94,8 +102,8 @@ export interface Engine {
     signature: Signature,
     constants?: Readonly<Record<string, DeviceTensor>>,
   ): Promise<Program>;
-  /** Updates a weight and its two moments in place. */
-  adamw(weight: DeviceTensor, gradient: DeviceTensor, moments: Moments, factors: AdamWFactors): void;
+  /** Updates weights and their moments in place. Arrays that `read()` gave before may be empty afterwards. */
+  adamw(updates: readonly AdamWUpdate[]): Promise<void>;
   /** The Euclidean norm of all values of the tensors together. */
   norm(tensors: Iterable<DeviceTensor>): number;
   /** Multiplies all values, in place. */

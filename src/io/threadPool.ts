@@ -47,10 +47,11 @@ export class ThreadPool<Request, Result> {
    * Asks the thread with the least to do.
    *
    * @param cost of the request beside others
+   * @param handedOver memory of the request that the thread gets itself, not a copy of
    * @throws UserError where the thread throws one, or the system's refusal; Error where it throws another, when a thread
    * died or the pool was closed
    */
-  async ask(request: Request, cost = 1): Promise<Result> {
+  async ask(request: Request, cost = 1, handedOver: readonly TransferListItem[] = []): Promise<Result> {
     if (this.#failure) throw this.#failure;
     while (this.#members.length < this.options.size) this.#members.push(this.#start());
     const member = this.#members.reduce((least, other) => (other.pending < least.pending ? other : least));
@@ -59,7 +60,7 @@ export class ThreadPool<Request, Result> {
     const id = this.#questions++;
     return new Promise((resolve, reject) => {
       this.#waiting.set(id, { member, cost, resolve, reject });
-      member.thread.postMessage({ id, request } satisfies Question<Request>);
+      member.thread.postMessage({ id, request } satisfies Question<Request>, handedOver);
     });
   }
 

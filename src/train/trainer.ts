@@ -78,7 +78,7 @@ export class Trainer {
     return [...this.parameters.values()].reduce((sum, { shape }) => sum + sizeOf(shape), 0);
   }
 
-  /** All weights, frozen ones too. On the onnx engine the arrays are the storage itself. */
+  /** All weights, frozen ones too. On the onnx engine the arrays are the storage itself, until the next step. */
   get weights(): Map<string, { shape: readonly number[]; data: Float32Array }> {
     return readAll(this.model.weights);
   }
@@ -99,11 +99,14 @@ export class Trainer {
     const learningRate = learningRateAt(this.options, this.stepCount);
     this.stepCount++;
     this.updateCount++;
-    for (const [name, weight] of this.parameters) {
-      const gradient = this.gradients.get(name)!;
-      const factors = adamwFactors(this.options, name, learningRate, this.updateCount);
-      this.model.engine.adamw(weight, gradient, this.moments.get(name)!, factors);
-    }
+    await this.model.engine.adamw(
+      [...this.parameters].map(([name, weight]) => ({
+        weight,
+        gradient: this.gradients.get(name)!,
+        moments: this.moments.get(name)!,
+        factors: adamwFactors(this.options, name, learningRate, this.updateCount),
+      })),
+    );
     for (const [name, tensor] of this.model.weights) {
       const update = updates[updateName(name)];
       if (update !== undefined) tensor.write(update.data as Float32Array);

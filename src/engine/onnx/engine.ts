@@ -1,16 +1,8 @@
 import * as ort from 'onnxruntime-node';
 import { messageOf, UserError } from '../../errors.js';
 import { sizeOf } from '../../shape.js';
-import type {
-  AdamWFactors,
-  DeviceTensor,
-  Engine,
-  Moments,
-  Program,
-  Signature,
-  TensorFunction,
-} from '../engine.js';
-import { updateAdamW } from './adamw.js';
+import type { AdamWUpdate, DeviceTensor, Engine, Program, Signature, TensorFunction } from '../engine.js';
+import { Optimizer } from './optimizer.js';
 import { OnnxProgram } from './program.js';
 import { record } from './recorder.js';
 import { type ProviderOptions, sessionOptions } from './sessionOptions.js';
@@ -26,6 +18,7 @@ const BROKEN_CONDITION = /^\/\S+:\d+ .*? was false\. /;
 export class OnnxEngine implements Engine {
   readonly description: string;
   private readonly options: ort.InferenceSession.SessionOptions;
+  private readonly optimizer = new Optimizer();
 
   private constructor(provider: string, options: ProviderOptions) {
     this.description = `onnx (${provider})`;
@@ -70,13 +63,8 @@ export class OnnxEngine implements Engine {
     return OnnxProgram.create(record(fn, signature), signature, constants, this.options);
   }
 
-  adamw(
-    weight: DeviceTensor,
-    gradient: DeviceTensor,
-    { first, second }: Moments,
-    factors: AdamWFactors,
-  ): void {
-    updateAdamW(writable(weight), gradient.read(), writable(first), writable(second), factors);
+  adamw(updates: readonly AdamWUpdate[]): Promise<void> {
+    return this.optimizer.update(updates);
   }
 
   norm(tensors: Iterable<DeviceTensor>): number {
@@ -101,5 +89,7 @@ export class OnnxEngine implements Engine {
     return new ArrayTensor(shape, values ?? new Float32Array(sizeOf(shape)));
   }
 
-  async dispose(): Promise<void> {}
+  dispose(): Promise<void> {
+    return this.optimizer.close();
+  }
 }

@@ -10,7 +10,7 @@ export class ArrayTensor implements DeviceTensor {
 
   constructor(
     readonly shape: readonly number[],
-    readonly data: Float32Array,
+    public data: Float32Array,
   ) {}
 
   read(): Float32Array {
@@ -25,6 +25,19 @@ export class ArrayTensor implements DeviceTensor {
   clear(): void {
     this.isChanged = true;
     this.data.fill(0);
+  }
+
+  /** Whether the storage is memory of its own. */
+  get isMovable(): boolean {
+    const { buffer, byteLength } = this.data;
+    return buffer instanceof ArrayBuffer && buffer.byteLength === byteLength;
+  }
+
+  /** Gives the storage away to be changed; until it is put back into `data` the tensor has none. */
+  lend(): Float32Array<ArrayBuffer> {
+    const lent = writable(this) as Float32Array<ArrayBuffer>;
+    this.data = new Float32Array(0);
+    return lent;
   }
 
   dispose(): void {}

@@ -1,14 +1,13 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { sizeOf } from '../../shape.js';
 import type {
-  AdamWFactors,
+  AdamWUpdate,
   DeviceTensor,
   Engine,
   Feeds,
   FeedType,
   HostArray,
   HostTensor,
-  Moments,
   Program,
   Signature,
   TensorFunction,
@@ -67,13 +66,13 @@ export class TfjsEngine implements Engine {
     };
   }
 
-  adamw(
-    weight: DeviceTensor,
-    gradient: DeviceTensor,
-    { first, second }: Moments,
-    { beta1, beta2, epsilon, decay, stepSize, inverseCorrection }: AdamWFactors,
-  ): void {
-    tf.setBackend(this.backend);
+  async adamw(updates: readonly AdamWUpdate[]): Promise<void> {
+    await tf.setBackend(this.backend);
+    for (const update of updates) this.update(update);
+  }
+
+  private update({ weight, gradient, moments: { first, second }, factors }: AdamWUpdate): void {
+    const { beta1, beta2, epsilon, decay, stepSize, inverseCorrection } = factors;
     tf.tidy(() => {
       const [w, g, m, v] = [weight, gradient, first, second].map((tensor) => (tensor as TfTensor).tensor);
       const newFirst = tf.add(tf.mul(m, beta1), tf.mul(g, 1 - beta1));
