@@ -5,8 +5,9 @@ export interface Range {
   end: number;
 }
 
-/** All rows in parts of `size`; the last may be smaller. */
+/** All rows in parts of `size`, which may be Infinity; the last may be smaller. */
 export function rangesOf(count: number, size: number): Range[] {
+  if (size >= count) return count === 0 ? [] : [{ begin: 0, end: count }];
   return Array.from({ length: Math.ceil(count / size) }, (_, i) => ({
     begin: i * size,
     end: Math.min(count, (i + 1) * size),

@@ -92,6 +92,8 @@ export interface AdamWFactors {
 export interface Engine {
   /** `onnx` or `tfjs`, with what computes: `onnx (cpu)`, `tfjs (tensorflow)`. */
   readonly description: string;
+  /** How many rows of a matrix it multiplies fastest at once; Infinity where more of them are never slower. */
+  readonly rowsAtOnce: number;
   /**
    * @param constants inputs of the signature that need not be fed: every run takes their values of that time. The engine
    *   may keep them in the form that computes fastest for as long as it sees nobody write to them; values that were

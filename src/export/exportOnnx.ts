@@ -13,6 +13,7 @@ import { checkOnnxFile } from './check.js';
 import { type EncodeOptions, encodeExternal, encodeOnnx, externalLayout } from './encode.js';
 import { MANIFEST } from './exportedFiles.js';
 import { inHalfPrecision } from './halfPrecision.js';
+import { exportedWeights } from './hiddenWidth.js';
 import type { OnnxModel, Port } from './onnxModel.js';
 import {
   defaultMinimumCosine,
@@ -73,7 +74,7 @@ export async function exportOnnx(source: ExportSource, options: ExportOptions): 
     await source.release?.();
     const written: WrittenGraph[] = [];
     for (const part of parts) {
-      const model = await assemble(part.record(config, opset), source.tensors);
+      const model = await assemble(part.record(config, opset), exportedWeights(source.tensors));
       for (const precision of precisions) {
         const graph = await writeGraph(
           staging,

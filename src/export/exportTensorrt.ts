@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { basename, dirname, join } from 'node:path';
 import { findTrtexec } from '../engine/findTrtexec.js';
-import { sessionOptions } from '../engine/onnx/sessionOptions.js';
+import { rowsAtOnce, sessionOptions } from '../engine/onnx/sessionOptions.js';
 import { createEngine } from '../engine/select.js';
 import { UserError } from '../errors.js';
 import { installedVersion, version } from '../io/version.js';
@@ -224,6 +224,7 @@ async function parityOf(
     towers: towerFiles(prefix, (graph) => staging.path(wrapperName(graph)), precision),
     hashes: [],
     shapes,
+    rowsAtOnce: rowsAtOnce('tensorrt'),
     options: sessionOptions('tensorrt', { deviceId }),
   });
   const found = await featuresOf(engines, samples);

@@ -1,9 +1,10 @@
 import type { Hash } from 'node:crypto';
 import { basename, dirname, join } from 'node:path';
 import * as ort from 'onnxruntime-node';
-import { type ProviderOptions, sessionOptions } from '../engine/onnx/sessionOptions.js';
+import { type ProviderOptions, rowsAtOnce, sessionOptions } from '../engine/onnx/sessionOptions.js';
 import { createEngine } from '../engine/select.js';
 import { UserError } from '../errors.js';
+import { picturesAtOnce, textsAtOnce } from '../model/atOnce.js';
 import type { ModelConfig } from '../model/config.js';
 import type { DualEncoder } from '../model/dualEncoder.js';
 import { assertPixels, assertTexts } from '../model/model.js';
@@ -48,6 +49,8 @@ export interface ExportedTowers {
   hashes: readonly string[];
   /** what the towers take, where that is not everything */
   shapes?: EngineShapes;
+  /** rows of a matrix that are multiplied fastest at once */
+  rowsAtOnce: number;
   options: ort.InferenceSession.SessionOptions;
 }
 
@@ -92,6 +95,7 @@ export class ExportedModel implements DualEncoder {
       ),
       hashes: engines?.hashes ?? requireUnchanged(folder, files, names, manifest).map(({ sha256 }) => sha256),
       shapes: engines?.shapes,
+      rowsAtOnce: rowsAtOnce(provider),
       options: sessionOptions(provider, providerOptions),
     });
   }
@@ -118,7 +122,8 @@ export class ExportedModel implements DualEncoder {
   encodeImages(pixels: Float32Array, n: number): Promise<Float32Array> {
     assertPixels(this.config, pixels, n);
     const { image_resolution: side } = this.config;
-    return this.batches('image', pixels, n, (batch, count) => {
+    const atOnce = picturesAtOnce(this.config, this.given.rowsAtOnce);
+    return this.batches('image', pixels, n, atOnce, (batch, count) => {
       return new ort.Tensor('float32', batch, [count, 3, side, side]);
     });
   }
@@ -134,7 +139,8 @@ export class ExportedModel implements DualEncoder {
       );
     }
     const padded = paddedTexts(ids, n, length, min);
-    return this.batches('text', BigInt64Array.from(padded, BigInt), n, (batch, count) => {
+    const atOnce = textsAtOnce(length, this.given.rowsAtOnce);
+    return this.batches('text', BigInt64Array.from(padded, BigInt), n, atOnce, (batch, count) => {
       return new ort.Tensor('int64', batch, [count, Math.max(length, min)]);
     });
   }
@@ -154,11 +160,12 @@ export class ExportedModel implements DualEncoder {
     tower: Tower,
     rows: T,
     n: number,
+    atOnce: number,
     tensorOf: (batch: T, count: number) => ort.Tensor,
   ): Promise<Float32Array> {
     const { input, output } = this.given.towers[tower];
     const session = await this.session(tower);
-    const limits = this.given.shapes?.batch ?? { min: 1, max: n };
+    const limits = this.given.shapes?.batch ?? { min: 1, max: atOnce };
     return runInBatches(rows, n, limits, this.config.embed_dim, async (batch, count) => {
       const results = await session.run({ [input]: tensorOf(batch, count) });
       return results[output].data as Float32Array;

@@ -10,6 +10,7 @@ import { idSpec, pixelSpec } from '../model/model.js';
 import { isTextParameter, isVisionParameter, parameterSpecs } from '../model/parameters.js';
 import { scaledMatMul } from '../nn/fused.js';
 import { l2Normalize } from '../nn/layers.js';
+import { exportedShape } from './hiddenWidth.js';
 
 /** The image tower under the reference's names: image [n, 3, side, side] → unnorm_image_features [n, embed_dim]. */
 export function recordImageTower(config: ModelConfig, opset: number): Graph {
@@ -71,7 +72,9 @@ function recordModel(
 ): Graph {
   const weights = parameterSpecs(config)
     .filter(({ name }) => isNeeded(name))
-    .map(({ name, shape }) => [name, { shape, dtype: 'float32' } as const] as const);
+    .map(
+      ({ name, shape }) => [name, { shape: exportedShape(name, shape), dtype: 'float32' } as const] as const,
+    );
   return record(
     compute,
     {

@@ -94,6 +94,12 @@ export function isResNet(config: ModelConfig): config is ResNetConfig {
   return Array.isArray(config.vision_layers);
 }
 
+/** How many patches a picture is cut into; a ViT sees a class token beside them. */
+export function patchCount(config: ModelConfig): number {
+  if (isResNet(config)) throw new Error('a ResNet has no patches');
+  return (config.image_resolution / config.vision_patch_size) ** 2;
+}
+
 const directory = join(packageRoot, 'configs', 'models');
 
 /**

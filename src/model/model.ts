@@ -4,7 +4,9 @@ import type { DeviceTensor, Engine, HostTensor, Program, Signature, TensorSpec }
 import { bytesOf } from '../io/readFile.js';
 import { type LazyTensor, tensorOf } from '../io/tensor.js';
 import { adapterNames } from '../nn/layers.js';
+import { inParts, rangesOf } from '../rows.js';
 import { sizeOf } from '../shape.js';
+import { picturesAtOnce, textsAtOnce } from './atOnce.js';
 import { encodeText } from './bert.js';
 import type { ModelConfig } from './config.js';
 import type { DualEncoder } from './dualEncoder.js';
@@ -71,7 +73,12 @@ export class Model implements DualEncoder {
       { pixels: pixelSpec(this.config) },
       (inputs) => encodeImage(this.config, inputs, inputs.pixels),
     );
-    return this.features(await this.imageEncoder, { pixels: { data: pixels, shape: [n, 3, side, side] } });
+    const program = await this.imageEncoder;
+    const parts = rangesOf(n, picturesAtOnce(this.config, this.engine.rowsAtOnce));
+    return inParts(parts, this.config.embed_dim, (begin, end) => {
+      const data = pixels.subarray(begin * 3 * side ** 2, end * 3 * side ** 2);
+      return this.features(program, { pixels: { data, shape: [end - begin, 3, side, side] } });
+    });
   }
 
   /**
@@ -85,7 +92,15 @@ export class Model implements DualEncoder {
     this.textEncoder ??= this.compileEncoder(isTextParameter, { ids: idSpec }, (inputs) =>
       encodeText(this.config, inputs, inputs.ids),
     );
-    return this.features(await this.textEncoder, { ids: { data: ids, shape: [n, length] } });
+    const program = await this.textEncoder;
+    return inParts(
+      rangesOf(n, textsAtOnce(length, this.engine.rowsAtOnce)),
+      this.config.embed_dim,
+      (begin, end) => {
+        const data = ids.subarray(begin * length, end * length);
+        return this.features(program, { ids: { data, shape: [end - begin, length] } });
+      },
+    );
   }
 
   /**

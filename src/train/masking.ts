@@ -1,5 +1,4 @@
-import type { ModelConfig } from '../model/config.js';
-import { isResNet } from '../model/config.js';
+import { type ModelConfig, patchCount } from '../model/config.js';
 import { Random } from '../random.js';
 
 /** How many patches of a picture stay when a share of them is masked, as the reference counts them. */
@@ -27,9 +26,4 @@ export function keptTokens(
     places.set(order.subarray(0, kept), i * kept);
   }
   return places;
-}
-
-function patchCount(config: ModelConfig): number {
-  if (isResNet(config)) throw new Error('a ResNet has no patches');
-  return (config.image_resolution / config.vision_patch_size) ** 2;
 }

@@ -5,7 +5,7 @@ import type { AdamWUpdate, DeviceTensor, Engine, Program, Signature, TensorFunct
 import { Optimizer } from './optimizer.js';
 import { OnnxProgram } from './program.js';
 import { record } from './recorder.js';
-import { type ProviderOptions, sessionOptions } from './sessionOptions.js';
+import { type ProviderOptions, rowsAtOnce, sessionOptions } from './sessionOptions.js';
 import { ArrayTensor, HalfTensor, writable } from './tensors.js';
 
 /** Recorded graphs have a transpose before a product only where that is faster than a product that transposes. */
@@ -17,11 +17,13 @@ const BROKEN_CONDITION = /^\/\S+:\d+ .*? was false\. /;
 /** Records functions into ONNX graphs and runs them with ONNX Runtime. */
 export class OnnxEngine implements Engine {
   readonly description: string;
+  readonly rowsAtOnce: number;
   private readonly options: ort.InferenceSession.SessionOptions;
   private readonly optimizer = new Optimizer();
 
   private constructor(provider: string, options: ProviderOptions) {
     this.description = `onnx (${provider})`;
+    this.rowsAtOnce = rowsAtOnce(provider);
     const { extra, ...others } = sessionOptions(provider, options);
     this.options = { ...others, extra: { ...extra, ...KEEP_TRANSPOSES } };
   }

@@ -59,6 +59,17 @@ export function sessionOptions(
   };
 }
 
+/**
+ * Rows that a thread multiplies fastest at once. What it works on stays in the second-level cache then: on two cores
+ * ViT-B-16, 197 rows a picture, encoded 5.0 pictures a second sixteen at a time, and 5.8 four at a time.
+ */
+const ROWS_PER_THREAD = 400;
+
+/** How many rows of a matrix a provider multiplies fastest at once; Infinity where that was not measured. */
+export function rowsAtOnce(provider: string): number {
+  return provider === 'cpu' ? ROWS_PER_THREAD * availableParallelism() : Number.POSITIVE_INFINITY;
+}
+
 /** The names of the options that a provider takes. */
 export function takenOptions(provider: string): readonly string[] {
   return taken[provider] ?? [];

@@ -47,6 +47,7 @@ class TfTensor implements DeviceTensor {
 /** Calls functions eagerly on an installed TensorFlow.js backend. */
 export class TfjsEngine implements Engine {
   readonly description: string;
+  readonly rowsAtOnce = Number.POSITIVE_INFINITY;
 
   constructor(private readonly backend: string) {
     this.description = `tfjs (${backend})`;

@@ -38,9 +38,9 @@ export function product(
 }
 
 /** Values of a row that fill 4 KiB: rows of a multiple of it begin at the same set of the first-level cache. */
-const ALIASED = 1024;
+export const ALIASED = 1024;
 /** Zeros that shift each row by a cache line. */
-const SHIFT = 16;
+export const SHIFT = 16;
 
 /**
  * The factors of a product a [rows, inner] · b with zeros after the inner dimension where rows of `a` would drive each other
