@@ -9,7 +9,7 @@ import { rangesOf } from '../src/rows.js';
 import { maxDifference, onnx, randomBatch, temporaryDirectory, tfjs, tinyModel } from './support.js';
 
 test('as many are encoded at once as rows are multiplied fastest, and at least one', () => {
-  assert.equal(picturesAtOnce(loadModelConfig('ViT-B-16'), 800), 4);
+  assert.equal(picturesAtOnce(loadModelConfig('ViT-B-16'), 600), 3);
   assert.equal(picturesAtOnce(loadModelConfig('ViT-L-14-336'), 400), 1);
   assert.equal(picturesAtOnce(loadModelConfig('RN50'), 800), Number.POSITIVE_INFINITY);
   assert.equal(textsAtOnce(52, 800), 15);

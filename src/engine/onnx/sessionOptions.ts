@@ -60,10 +60,11 @@ export function sessionOptions(
 }
 
 /**
- * Rows that a thread multiplies fastest at once. What it works on stays in the second-level cache then: on two cores
- * ViT-B-16, 197 rows a picture, encoded 5.0 pictures a second sixteen at a time, and 5.8 four at a time.
+ * Rows that a thread multiplies fastest at once: more of them drive each other out of the caches. On two cores ViT-B-16,
+ * with 197 rows a picture, encoded 5.0 pictures a second sixteen at a time, 5.6 four and 5.8 three or two at a time; texts
+ * differ by a few percent.
  */
-const ROWS_PER_THREAD = 400;
+const ROWS_PER_THREAD = 300;
 
 /** How many rows of a matrix a provider multiplies fastest at once; Infinity where that was not measured. */
 export function rowsAtOnce(provider: string): number {
