@@ -26,16 +26,16 @@ export interface MemoryEstimate {
 const BASE = 300e6;
 
 /** Values that a transformer block holds for its backward pass: so many times its width a token, and maps of attention. */
-const BLOCK_WIDTHS = 22;
-const ATTENTION_MAPS = 3;
+const BLOCK_WIDTHS = 17;
+const ATTENTION_MAPS = 2.5;
 /** Values that a ResNet holds for each value that a convolution puts out. */
-const CONVOLUTION_VALUES = 6;
+const CONVOLUTION_VALUES = 3;
 
 /**
  * About how much memory a training step takes, from shapes alone. The factors of activations are fitted to peaks measured
- * on the onnx engine: ViT-B-16 + RBT3 with 8 pairs 3.9 GB (4.2 here), RN50 with 8 pairs 3.6 GB (3.5), the emoji model with
- * 128 pairs 0.63 GB (0.68). docs/finetuning.md has more; with checkpointing it is 18 % too low. Texts are counted at
- * their full length; validation and a teacher are not counted.
+ * on the onnx engine: ViT-B-16 + RBT3 with 8 pairs 3.5 GB (3.8 here), RN50 with 8 pairs 2.5 GB (2.6). docs/finetuning.md
+ * has more; a locked image tower takes 10 % more than is said here. Texts are counted at their full length; validation
+ * and a teacher are not counted.
  */
 export function estimateMemory(
   config: ModelConfig,
