@@ -182,6 +182,12 @@ test('what is missing is named, with what to give', async () => {
   const user = (message: RegExp) => ({ name: 'UserError', message });
   const nowhere = join(folder, 'nowhere');
   await assert.rejects(loadModel(nowhere), user(/nowhere does not exist: give a checkpoint directory/));
+  const text = join(folder, 'captions.txt');
+  writeFileSync(text, '一只猫\n');
+  await assert.rejects(
+    loadModel(text),
+    user(/captions\.txt holds no weights: it is neither a safetensors file nor/),
+  );
   const bare = join(folder, 'bare');
   mkdirSync(bare);
   await assert.rejects(loadModel(bare), user(/bare holds no weights: expected model\.safetensors/));

@@ -84,7 +84,7 @@ test('the index of shards', () => {
   const own = JSON.stringify({ weight_map: { w: 'y.bin' } });
   refused(
     index(own, { 'y.bin': Buffer.from(own) }),
-    /y\.bin: no safetensors/,
+    /y\.bin holds no weights: it is neither/,
     'an index as a shard',
     'y.bin',
   );

@@ -5,7 +5,7 @@ import { UserError } from '../errors.js';
 import { resolveOfficialModel } from '../hub/cache.js';
 import { officialModels } from '../hub/models.js';
 import { readJson } from '../io/json.js';
-import { openSafetensors } from '../io/safetensors.js';
+import { isSafetensorsFile, openSafetensors } from '../io/safetensors.js';
 import type { LazyTensor } from '../io/tensor.js';
 import { isTorchFile, openTorchFile } from './torch/read.js';
 import type { TrainingState } from './trainingState.js';
@@ -84,7 +84,11 @@ export function weightsPath(location: string): string {
  */
 export function openWeights(path: string): FileContent {
   if (path.endsWith('.index.json')) return { tensors: openShards(path) };
-  return isTorchFile(path) ? openTorchFile(path) : { tensors: openSafetensors(path) };
+  if (isTorchFile(path)) return openTorchFile(path);
+  if (path.endsWith('.safetensors') || isSafetensorsFile(path)) return { tensors: openSafetensors(path) };
+  throw new UserError(
+    `${path} holds no weights: it is neither a safetensors file nor one that torch.save wrote`,
+  );
 }
 
 function isOfficialName(name: string): boolean {

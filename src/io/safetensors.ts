@@ -81,6 +81,12 @@ export function readSafetensors(path: string): Map<string, StoredTensor> {
   );
 }
 
+/** Whether a file begins as a safetensors file does. */
+export function isSafetensorsFile(path: string): boolean {
+  const file = new RangedFile(path);
+  return file.size > 8 && file.read(8, 1)[0] === '{'.charCodeAt(0);
+}
+
 /** Reads and checks a file's header alone: names, shapes, dtypes and metadata. Throws as openSafetensors does. */
 export function readSafetensorsHeader(path: string): SafetensorsHeader {
   return readHeader(new RangedFile(path));
