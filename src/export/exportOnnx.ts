@@ -72,9 +72,10 @@ export async function exportOnnx(source: ExportSource, options: ExportOptions): 
     const samples = options.samples ?? embeddedSamples(config, vocabulary);
     const expected = await expectedFeatures(source, samples);
     await source.release?.();
+    const weights = exportedWeights(source.tensors);
     const written: WrittenGraph[] = [];
     for (const part of parts) {
-      const model = await assemble(part.record(config, opset), exportedWeights(source.tensors));
+      const model = await assemble(part.record(config, opset), weights);
       for (const precision of precisions) {
         const graph = await writeGraph(
           staging,

@@ -51,14 +51,11 @@ export class Optimizer {
       share.size += sizeOf(update.weight.shape);
       share.updates.push(update);
     };
-    const movable = updates.filter(isWorthMoving);
-    for (const update of updates) if (!isWorthMoving(update)) add(shares[0], update);
-    const bySize = movable.sort((a, b) => sizeOf(b.weight.shape) - sizeOf(a.weight.shape));
-    for (const update of bySize) {
-      add(
-        shares.reduce((least, other) => (other.size < least.size ? other : least)),
-        update,
-      );
+    const movable = new Set(updates.filter(isWorthMoving));
+    for (const update of updates) if (!movable.has(update)) add(shares[0], update);
+    for (const update of [...movable].sort((a, b) => sizeOf(b.weight.shape) - sizeOf(a.weight.shape))) {
+      const least = shares.reduce((least, other) => (other.size < least.size ? other : least));
+      add(least, update);
     }
     return shares.map(({ updates }) => updates);
   }
@@ -66,10 +63,10 @@ export class Optimizer {
   private async updateInThread(updates: readonly AdamWUpdate[]): Promise<void> {
     const tensors = updates.map((update) => tensorsOf(update) as ArrayTensor[]);
     const arrays = tensors.map((each) => each.map((tensor) => tensor.lend()));
-    const cost = updates.reduce((sum, { weight }) => sum + sizeOf(weight.shape), 0);
     const request = { arrays, factors: updates.map(({ factors }) => factors) };
     const handedOver = arrays.flat().map(({ buffer }) => buffer);
-    const returned = await this.threads.ask(request, cost, handedOver);
+    // One request for each thread, so all cost the same.
+    const returned = await this.threads.ask(request, 1, handedOver);
     for (const [i, each] of tensors.entries()) {
       for (const [k, tensor] of each.entries()) tensor.data = returned[i][k];
     }
