@@ -17,33 +17,7 @@ import { measureServe, type ServeRound } from './serve.js';
  * with `serve`: an index under 200 requests at a time (--index, --seconds, --rounds); with `pytorch`: training and
  * inference beside the Python reference (--reference, --python). See bench/README.md.
  */
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    model: { type: 'string', multiple: true },
-    batch: { type: 'string', default: '16' },
-    context: { type: 'string', default: '52' },
-    steps: { type: 'string', default: '8' },
-    engine: { type: 'string', default: 'onnx' },
-    provider: { type: 'string', default: 'cpu' },
-    workers: { type: 'string', default: '2' },
-    queries: { type: 'string', default: '10000' },
-    candidates: { type: 'string', default: '1000000' },
-    dimension: { type: 'string', default: '512' },
-    index: { type: 'string' },
-    seconds: { type: 'string', default: '30' },
-    json: { type: 'string' },
-    python: { type: 'string', default: process.env.CN_CLIP_PYTHON ?? 'python3' },
-    core: { type: 'string', default: '0' },
-    rounds: { type: 'string' },
-    reference: { type: 'string' },
-    what: { type: 'string', default: 'train,inference' },
-    only: { type: 'string', default: '' },
-    'train-batch': { type: 'string', default: '8' },
-    threads: { type: 'string', default: '2' },
-    warm: { type: 'string', default: '2' },
-  },
-});
+const { values, positionals } = flags();
 const workload = {
   batchSize: Number(values.batch),
   contextLength: Number(values.context),
@@ -61,17 +35,52 @@ const benchmarks: Record<string, () => Promise<void>> = {
   serve,
   pytorch,
 };
-const [name] = positionals;
-const benchmark = name === undefined ? speed : benchmarks[name];
-if (benchmark === undefined) {
-  throw new Error(`no benchmark "${name}": give ${Object.keys(benchmarks).join(', ')}, or none`);
-}
 try {
+  const [name] = positionals;
+  const benchmark = name === undefined ? speed : benchmarks[name];
+  if (benchmark === undefined) {
+    throw new UserError(`no benchmark "${name}": give ${Object.keys(benchmarks).join(', ')}, or none`);
+  }
   await benchmark();
 } catch (error) {
   if (!(error instanceof UserError)) throw error;
   console.error(error.message);
   process.exitCode = 1;
+}
+
+function flags() {
+  try {
+    return parseArgs({
+      allowPositionals: true,
+      options: {
+        model: { type: 'string', multiple: true },
+        batch: { type: 'string', default: '16' },
+        context: { type: 'string', default: '52' },
+        steps: { type: 'string', default: '8' },
+        engine: { type: 'string', default: 'onnx' },
+        provider: { type: 'string', default: 'cpu' },
+        workers: { type: 'string', default: '2' },
+        queries: { type: 'string', default: '10000' },
+        candidates: { type: 'string', default: '1000000' },
+        dimension: { type: 'string', default: '512' },
+        index: { type: 'string' },
+        seconds: { type: 'string', default: '30' },
+        json: { type: 'string' },
+        python: { type: 'string', default: process.env.CN_CLIP_PYTHON ?? 'python3' },
+        core: { type: 'string', default: '0' },
+        rounds: { type: 'string' },
+        reference: { type: 'string' },
+        what: { type: 'string', default: 'train,inference' },
+        only: { type: 'string', default: '' },
+        'train-batch': { type: 'string', default: '8' },
+        threads: { type: 'string', default: '2' },
+        warm: { type: 'string', default: '2' },
+      },
+    });
+  } catch (error) {
+    console.error(`${(error as Error).message}\nbench/README.md lists the flags`);
+    process.exit(2);
+  }
 }
 
 async function speed(): Promise<void> {
@@ -94,7 +103,7 @@ async function speed(): Promise<void> {
 }
 
 async function serve(): Promise<void> {
-  if (values.index === undefined) throw new Error('give --index, a folder that cn-clip index made');
+  if (values.index === undefined) throw new UserError('give --index, a folder that cn-clip index made');
   const done: ServeRound[] = [];
   await measureServe(values.index, Number(values.seconds), rounds, (round) => {
     done.push(round);
