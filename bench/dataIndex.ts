@@ -2,15 +2,15 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
 import { openDataset } from '../src/data/dataset.js';
 import { FileWriter } from '../src/io/fileWriter.js';
+import { parseFlags } from './flags.js';
 
 /**
  * How long opening a tsv dataset takes, the first time and afterwards, and the peak memory of a process that does it.
  * Pictures are a few random bytes: none is read. With `--open` it is that process.
  */
-const { values } = parseArgs({
+const { values } = parseFlags({
   options: {
     pairs: { type: 'string', default: '1000000' },
     folder: { type: 'string', default: '/tmp/cn-clip-bench' },

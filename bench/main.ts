@@ -1,9 +1,9 @@
-import { parseArgs } from 'node:util';
 import { UserError } from '../src/errors.js';
 import { writeFileAtomic } from '../src/io/atomic.js';
 import { measureApproximate } from './approximate.js';
 import { measureBesidePytorch } from './besidePytorch.js';
 import { measureDataWait } from './dataWait.js';
+import { parseFlags } from './flags.js';
 import { benchImages } from './images.js';
 import { type Measurement, measure } from './measure.js';
 import { measureSearch } from './search.js';
@@ -17,7 +17,33 @@ import { measureServe, type ServeRound } from './serve.js';
  * with `serve`: an index under 200 requests at a time (--index, --seconds, --rounds); with `pytorch`: training and
  * inference beside the Python reference (--reference, --python). See bench/README.md.
  */
-const { values, positionals } = flags();
+const { values, positionals } = parseFlags({
+  allowPositionals: true,
+  options: {
+    model: { type: 'string', multiple: true },
+    batch: { type: 'string', default: '16' },
+    context: { type: 'string', default: '52' },
+    steps: { type: 'string', default: '8' },
+    engine: { type: 'string', default: 'onnx' },
+    provider: { type: 'string', default: 'cpu' },
+    workers: { type: 'string', default: '2' },
+    queries: { type: 'string', default: '10000' },
+    candidates: { type: 'string', default: '1000000' },
+    dimension: { type: 'string', default: '512' },
+    index: { type: 'string' },
+    seconds: { type: 'string', default: '30' },
+    json: { type: 'string' },
+    python: { type: 'string', default: process.env.CN_CLIP_PYTHON ?? 'python3' },
+    core: { type: 'string', default: '0' },
+    rounds: { type: 'string' },
+    reference: { type: 'string' },
+    what: { type: 'string', default: 'train,inference' },
+    only: { type: 'string', default: '' },
+    'train-batch': { type: 'string', default: '8' },
+    threads: { type: 'string', default: '2' },
+    warm: { type: 'string', default: '2' },
+  },
+});
 const workload = {
   batchSize: Number(values.batch),
   contextLength: Number(values.context),
@@ -46,41 +72,6 @@ try {
   if (!(error instanceof UserError)) throw error;
   console.error(error.message);
   process.exitCode = 1;
-}
-
-function flags() {
-  try {
-    return parseArgs({
-      allowPositionals: true,
-      options: {
-        model: { type: 'string', multiple: true },
-        batch: { type: 'string', default: '16' },
-        context: { type: 'string', default: '52' },
-        steps: { type: 'string', default: '8' },
-        engine: { type: 'string', default: 'onnx' },
-        provider: { type: 'string', default: 'cpu' },
-        workers: { type: 'string', default: '2' },
-        queries: { type: 'string', default: '10000' },
-        candidates: { type: 'string', default: '1000000' },
-        dimension: { type: 'string', default: '512' },
-        index: { type: 'string' },
-        seconds: { type: 'string', default: '30' },
-        json: { type: 'string' },
-        python: { type: 'string', default: process.env.CN_CLIP_PYTHON ?? 'python3' },
-        core: { type: 'string', default: '0' },
-        rounds: { type: 'string' },
-        reference: { type: 'string' },
-        what: { type: 'string', default: 'train,inference' },
-        only: { type: 'string', default: '' },
-        'train-batch': { type: 'string', default: '8' },
-        threads: { type: 'string', default: '2' },
-        warm: { type: 'string', default: '2' },
-      },
-    });
-  } catch (error) {
-    console.error(`${(error as Error).message}\nbench/README.md lists the flags`);
-    process.exit(2);
-  }
 }
 
 async function speed(): Promise<void> {

@@ -259,5 +259,5 @@ test('--optimize writes the graphs that ONNX Runtime fused', async () => {
 });
 
 test('sessions that compare take all cores', () => {
-  assert.equal(frugalOptions.intraOpNumThreads, availableParallelism());
+  assert.equal(frugalOptions().intraOpNumThreads, availableParallelism());
 });

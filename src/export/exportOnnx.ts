@@ -139,7 +139,7 @@ async function writeGraph(
   const encoding = writeModel(staging, part, file, converted, irVersion, externalData);
   checkOnnxFile(staging.path(file));
   const threshold = minimumCosine?.[precision] ?? defaultMinimumCosine[precision];
-  const running = provider === 'cpu' ? frugalOptions : sessionOptions(provider, providerOptions);
+  const running = provider === 'cpu' ? frugalOptions() : sessionOptions(provider, providerOptions);
   const parity = await measure(staging, part, precision, samples, expected, threshold, running);
   if (halfValues !== undefined) {
     const scratch = `${file}.largest`;

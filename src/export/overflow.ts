@@ -26,7 +26,7 @@ export function largestValueModel(model: OnnxModel, halfValues: readonly string[
 
 /** Runs such a model on the samples, one at a time: what is measured stays in memory. NaN where a value is. */
 export async function largestValue(path: string, samples: Samples, names: FeatureNames): Promise<number> {
-  const session = await ort.InferenceSession.create(path, frugalOptions);
+  const session = await ort.InferenceSession.create(path, frugalOptions());
   try {
     let largest = 0;
     for (const feeds of feedsOf(samples, names, 1)) {

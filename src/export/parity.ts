@@ -43,12 +43,16 @@ export interface FeatureNames {
 const BATCH = 4;
 const RANKED = 10;
 
-/** Sessions that hold the weights once: mapped from the file, not packed anew for faster products. */
-export const frugalOptions: ort.InferenceSession.SessionOptions = {
-  ...sessionOptions('cpu'),
-  enableCpuMemArena: false,
-  extra: { session: { disable_prepacking: '1' } },
-};
+/**
+ * Sessions that hold the weights once: mapped from the file, not packed anew for faster products.
+ *
+ * @param session as of `sessionOptions`
+ */
+export function frugalOptions(
+  session: Readonly<Record<string, string>> = {},
+): ort.InferenceSession.SessionOptions {
+  return { ...sessionOptions('cpu', {}, { disable_prepacking: '1', ...session }), enableCpuMemArena: false };
+}
 
 /** Runs an exported file on the samples. */
 export async function featuresOf(
@@ -56,7 +60,7 @@ export async function featuresOf(
   samples: Samples,
   names: FeatureNames,
   width: number,
-  options: ort.InferenceSession.SessionOptions = frugalOptions,
+  options: ort.InferenceSession.SessionOptions = frugalOptions(),
 ): Promise<Partial<Features>> {
   const session = await ort.InferenceSession.create(path, options);
   try {

@@ -65,16 +65,12 @@ export async function optimize(staging: Staging, file: string): Promise<void> {
   const name = file.replace(/\.onnx$/, '.optimized.onnx');
   const external = `${name}.extra_file`;
   const options: ort.InferenceSession.SessionOptions = {
-    ...frugalOptions,
+    ...frugalOptions({
+      optimized_model_external_initializers_file_name: external,
+      optimized_model_external_initializers_min_size_in_bytes: '1024',
+    }),
     graphOptimizationLevel: 'extended',
     optimizedModelFilePath: staging.path(name),
-    extra: {
-      session: {
-        disable_prepacking: '1',
-        optimized_model_external_initializers_file_name: external,
-        optimized_model_external_initializers_min_size_in_bytes: '1024',
-      },
-    },
   };
   const session = await ort.InferenceSession.create(staging.path(file), options);
   await session.release();

@@ -35,11 +35,13 @@ const taken: Readonly<Record<string, readonly (keyof ProviderOptions)[]>> = {
  * How sessions compute: with the provider, and where it lacks an operation, on the CPU, unless `cpuFallback` is false.
  * TensorRT leaves what it lacks to CUDA before.
  *
+ * @param session further entries of ONNX Runtime's session configuration
  * @throws UserError for an option that the provider does not take
  */
 export function sessionOptions(
   provider: string,
   options: ProviderOptions = {},
+  session: Readonly<Record<string, string>> = {},
 ): ort.InferenceSession.SessionOptions {
   requireTaken([provider], options);
   const { cpuFallback = true, ...others } = options;
@@ -61,6 +63,7 @@ export function sessionOptions(
         // image and a text tower that ran in turns were seen to take 1.2 and 2 times as long.
         force_spinning_stop: '1',
         ...(!cpuFallback && { disable_cpu_ep_fallback: '1' }),
+        ...session,
       },
     },
   };
