@@ -1,9 +1,10 @@
 import type { Tensor1D, Tensor2D, Tensor4D } from '@tensorflow/tfjs-core';
 import * as tf from '@tensorflow/tfjs-core';
+import { attention, singleQueryAttention, splitHeads } from '../src/nn/attention.js';
 import { batchNorm } from '../src/nn/batchNorm.js';
 import { averagePool, type ConvolutionOptions, convolution } from '../src/nn/convolution.js';
 import { after, expand, gelu, layerNorm, linear, padTo, quickGelu, scaledMatMul } from '../src/nn/fused.js';
-import { attention, firstTokens, l2Normalize, splitHeads } from '../src/nn/layers.js';
+import { firstTokens, l2Normalize } from '../src/nn/layers.js';
 import { float, int, type KernelCase, positive, products, sizeAt, unary } from './kernelCase.js';
 
 const fused: KernelCase[] = [
@@ -111,7 +112,48 @@ const layers: KernelCase[] = [
       bias: float('n', 1, 1, 5),
       dropout: positive('n', 2, 'm', 5),
     },
-    compute: ({ q, k, v, bias, dropout }) => attention(q, k, v, bias, dropout),
+    compute: ({ q, k, v, bias, dropout }) => attention(q, k, v, { bias, dropout }),
+  },
+  {
+    kernel: 'BatchMatMul',
+    inputs: {
+      query: float('n', 6),
+      x: float('n', 'm', 5),
+      keyWeight: float(6, 5),
+      keyBias: float(6),
+      valueWeight: float(6, 5),
+      valueBias: float(6),
+      bias: float('n', 1, 1, 'm'),
+      dropout: positive('n', 2, 1, 'm'),
+    },
+    compute: ({ query, x, keyWeight, keyBias, valueWeight, valueBias, bias, dropout }) =>
+      singleQueryAttention(
+        query as Tensor2D,
+        tf.reshape(x, [-1, 5]) as Tensor2D,
+        {
+          key: { weight: keyWeight as Tensor2D, bias: keyBias as Tensor1D },
+          value: { weight: valueWeight as Tensor2D, bias: valueBias as Tensor1D },
+        },
+        { tokens: sizeAt(x, 1), heads: 2, bias, dropout },
+      ),
+    // No empty batch: ONNX Runtime leaves the sum of a batched product over no rows, a weight's gradient, unwritten.
+    sizes: [
+      { n: 3, m: 2 },
+      { n: 1, m: 5 },
+      { n: 4, m: 4 },
+    ],
+  },
+  {
+    kernel: 'BatchMatMul',
+    inputs: { query: float('n', 6), x: float('n', 'm', 5), weight: float(6, 5), bias: float(6) },
+    compute: ({ query, x, weight, bias }) => {
+      const layer = { weight: weight as Tensor2D, bias: bias as Tensor1D };
+      const sequences = tf.reshape(x, [-1, 5]) as Tensor2D;
+      const options = { tokens: sizeAt(x, 1), heads: 2 };
+      return singleQueryAttention(query as Tensor2D, sequences, { key: layer, value: layer }, options);
+    },
+    sizes: [{ n: 0, m: 2 }],
+    forwardOnly: true,
   },
   unary('Slice', float('n', 3, 4), (x) => firstTokens(tf.reshape(x, [-1, 4]) as Tensor2D, 3)),
   unary('Sqrt', positive('n', 4), (x) => l2Normalize(x as Tensor2D)),

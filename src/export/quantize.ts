@@ -1,6 +1,7 @@
 import type { Node } from '../engine/onnx/graph.js';
 import { bytesOf } from '../io/readFile.js';
 import { type LazyTensor, readValues } from '../io/tensor.js';
+import { sizeOf } from '../shape.js';
 import { castNode, node, type OnnxModel, pruned } from './onnxModel.js';
 
 /**
@@ -18,7 +19,8 @@ export function quantized(model: OnnxModel): OnnxModel {
   const initializers = new Map(model.initializers);
   const activations = new Map<string, string[]>();
   const nodes = model.nodes.flatMap((each): Node[] => {
-    if (!isLinearLayer(each, model)) return [each];
+    const layer = linearLayerOf(each, model);
+    if (layer === undefined) return [each];
     const [x, weight, bias] = each.inputs;
     const [output] = each.outputs;
     const added: Node[] = [];
@@ -30,64 +32,102 @@ export function quantized(model: OnnxModel): OnnxModel {
     }
     const [values, scale, zeroPoint] = activation;
     const names = { values: `${weight}_quantized`, scales: `${weight}_scale` };
-    const tensor = model.initializers.get(weight)!;
-    initializers.set(names.values, quantizedWeight(tensor));
-    initializers.set(names.scales, weightScales(tensor));
+    initializers.set(names.values, quantizedWeight(layer));
+    initializers.set(names.scales, weightScales(layer));
     const part = (name: string) => `${output}_${name}`;
+    const product = bias === undefined ? output : part('product');
     return [
       ...added,
       node('MatMulInteger', [values, names.values, zeroPoint], [part('integers')]),
       castNode(part('integers'), part('floats'), 'F32'),
       node('Mul', [scale, names.scales], [part('scale')]),
-      node('Mul', [part('floats'), part('scale')], [part('product')]),
-      node('Add', [part('product'), bias], [output]),
+      node('Mul', [part('floats'), part('scale')], [product]),
+      ...(bias === undefined ? [] : [node('Add', [product, bias], [output])]),
     ];
   });
   return pruned({ ...model, nodes, initializers });
 }
 
-/** x · weightᵀ + bias with a weight [out, in] that is known. */
-function isLinearLayer({ op, inputs, attributes }: Node, { initializers }: OnnxModel): boolean {
-  return op === 'Gemm' && inputs.length === 3 && attributes.transB === 1 && initializers.has(inputs[1]);
+/** The known weight of a linear layer: matrices [inputs, outputs], one for each head or a single one. */
+interface Layer {
+  tensor: LazyTensor;
+  matrices: number;
+  inputs: number;
+  outputs: number;
+  /** whether they are stored as [outputs, inputs] */
+  isTransposed: boolean;
 }
 
-/** One scale for each output channel: float32 [out]. */
-function weightScales(weight: LazyTensor): LazyTensor {
-  const [rows] = weight.shape;
+/** The weight of x · weightᵀ + bias, or of the products x · weight of the heads of an attention, if a node is one. */
+function linearLayerOf({ op, inputs, attributes }: Node, { initializers }: OnnxModel): Layer | undefined {
+  const tensor = initializers.get(inputs[1]);
+  if (tensor === undefined) return undefined;
+  if (op === 'Gemm' && inputs.length === 3 && attributes.transB === 1) {
+    const [outputs, inner] = tensor.shape;
+    return { tensor, matrices: 1, inputs: inner, outputs, isTransposed: true };
+  }
+  if (op === 'MatMul' && tensor.shape.length > 2) {
+    const [inner, outputs] = tensor.shape.slice(-2);
+    return {
+      tensor,
+      matrices: sizeOf(tensor.shape.slice(0, -2)),
+      inputs: inner,
+      outputs,
+      isTransposed: false,
+    };
+  }
+  return undefined;
+}
+
+/** One scale for each output channel: float32 [outputs], or […, 1, outputs]. */
+function weightScales(layer: Layer): LazyTensor {
+  const { tensor, outputs, isTransposed } = layer;
   return {
-    shape: [rows],
+    shape: isTransposed ? [outputs] : [...tensor.shape.slice(0, -2), 1, outputs],
     dtype: 'F32',
-    read: () => bytesOf(scalesOf(readValues(weight) as Float32Array, rows)),
+    read: () => bytesOf(scalesOf(readValues(tensor) as Float32Array, layer)),
   };
 }
 
-/** int8 [in, out], as MatMulInteger takes it. */
-function quantizedWeight(weight: LazyTensor): LazyTensor {
-  const [rows, columns] = weight.shape;
+/** int8 […, inputs, outputs], as MatMulInteger takes it. */
+function quantizedWeight(layer: Layer): LazyTensor {
+  const { tensor, inputs, outputs } = layer;
   return {
-    shape: [columns, rows],
+    shape: [...tensor.shape.slice(0, -2), inputs, outputs],
     dtype: 'I8',
     read: () => {
-      const values = readValues(weight) as Float32Array;
-      const scales = scalesOf(values, rows);
+      const values = readValues(tensor) as Float32Array;
+      const scales = scalesOf(values, layer);
       const integers = new Int8Array(values.length);
-      for (let row = 0; row < rows; row++) {
-        for (let column = 0; column < columns; column++) {
-          integers[column * rows + row] = Math.round(values[row * columns + column] / scales[row]);
-        }
-      }
+      forEachValue(layer, (from, channel, to) => {
+        integers[to] = Math.round(values[from] / scales[channel]);
+      });
       return bytesOf(integers);
     },
   };
 }
 
-function scalesOf(values: Float32Array, rows: number): Float32Array {
-  const columns = values.length / rows;
-  return Float32Array.from({ length: rows }, (_, row) => {
-    let largest = 0;
-    for (let i = row * columns; i < (row + 1) * columns; i++)
-      largest = Math.max(largest, Math.abs(values[i]));
-    // A row of zeros has any scale.
-    return largest === 0 ? 1 : largest / LARGEST_WEIGHT;
+function scalesOf(values: Float32Array, layer: Layer): Float32Array {
+  const largest = new Float32Array(layer.matrices * layer.outputs);
+  forEachValue(layer, (from, channel) => {
+    largest[channel] = Math.max(largest[channel], Math.abs(values[from]));
   });
+  // A channel of zeros has any scale.
+  return largest.map((value) => (value === 0 ? 1 : value / LARGEST_WEIGHT));
+}
+
+/** Calls back with the place of each value, its output channel, and its place in […, inputs, outputs]. */
+function forEachValue(
+  { matrices, inputs, outputs, isTransposed }: Layer,
+  call: (from: number, channel: number, to: number) => void,
+): void {
+  for (let matrix = 0; matrix < matrices; matrix++) {
+    const first = matrix * inputs * outputs;
+    for (let output = 0; output < outputs; output++) {
+      for (let input = 0; input < inputs; input++) {
+        const to = first + input * outputs + output;
+        call(isTransposed ? first + output * inputs + input : to, matrix * outputs + output, to);
+      }
+    }
+  }
 }

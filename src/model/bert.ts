@@ -1,14 +1,16 @@
 import type { Tensor, Tensor2D } from '@tensorflow/tfjs-core';
 import * as tf from '@tensorflow/tfjs-core';
+import { attention, singleQueryAttention, splitHeads } from '../nn/attention.js';
 import { callBlock, type RunBlock } from '../nn/blocks.js';
 import { gelu } from '../nn/fused.js';
 import {
-  attention,
   embedding,
   firstTokens,
+  type LinearWeights,
   layerNormLayer,
   linearLayer,
-  splitHeads,
+  linearWeights,
+  project,
   type Weights,
 } from '../nn/layers.js';
 import type { ModelConfig } from './config.js';
@@ -123,8 +125,9 @@ function layer(
 ): Tensor2D {
   const name = `bert.encoder.layer.${index}`;
   const heads = config.text_num_attention_heads;
-  const project = (part: string, rows: Tensor2D, tokens: number) =>
-    splitHeads(linearLayer(weights, `${name}.attention.self.${part}`, rows), tokens, heads);
+  const [query, key, value] = ['query', 'key', 'value'].map((part) =>
+    linearWeights(weights, `${name}.attention.self.${part}`),
+  );
   const dense = (part: string, rows: Tensor, residual: Tensor2D, site: string): Tensor2D => {
     const update = drop(
       linearLayer(weights, `${name}.${part}.dense`, rows),
@@ -134,13 +137,11 @@ function layer(
   };
 
   const queried = classTokenOnly ? firstTokens(x, length) : x;
-  const context = attention(
-    project('query', queried, classTokenOnly ? 1 : length),
-    project('key', x, length),
-    project('value', x, length),
-    mask,
-    dropout[`dropout.${index}.probabilities`],
-  );
+  const options = { bias: mask, dropout: dropout[`dropout.${index}.probabilities`] };
+  const headsOf = (part: LinearWeights) => splitHeads(project(part, x), length, heads);
+  const context = classTokenOnly
+    ? singleQueryAttention(project(query, queried), x, { key, value }, { ...options, tokens: length, heads })
+    : attention(headsOf(query), headsOf(key), headsOf(value), options);
   const attended = dense('attention.output', context, queried, 'attention');
   const intermediate = gelu(linearLayer(weights, `${name}.intermediate.dense`, attended));
   return dense('output', intermediate, attended, 'output');

@@ -1,9 +1,10 @@
 import type { Tensor, Tensor1D, Tensor2D, Tensor4D } from '@tensorflow/tfjs-core';
 import * as tf from '@tensorflow/tfjs-core';
+import { singleQueryAttention } from '../nn/attention.js';
 import { type BatchNormOutput, batchNorm } from '../nn/batchNorm.js';
 import { callBlock, type RunBlock } from '../nn/blocks.js';
 import { averagePool, convolution } from '../nn/convolution.js';
-import { attention, firstTokens, linearLayer, splitHeads, type Weights } from '../nn/layers.js';
+import { firstTokens, linearLayer, linearWeights, project, type Weights } from '../nn/layers.js';
 import type { ResNetConfig } from './config.js';
 import type { ImageTraining } from './image.js';
 
@@ -149,13 +150,11 @@ function attentionPool(config: ResNetConfig, weights: Weights, x: Tensor4D): Ten
   const mean = tf.mul(tf.sum(rows, 1, true), 1 / pixels);
   const placed = tf.add(tf.concat([mean, rows], 1), weights['visual.attnpool.positional_embedding']);
   const all = tf.reshape(placed, [batch * tokens, channels]) as Tensor2D;
-  const project = (part: string, rows: Tensor2D, tokens: number) =>
-    splitHeads(linearLayer(weights, `visual.attnpool.${part}_proj`, rows), tokens, heads);
-  const context = attention(
-    project('q', firstTokens(all, tokens), 1),
-    project('k', all, tokens),
-    project('v', all, tokens),
+  const [query, key, value] = ['q', 'k', 'v'].map((part) =>
+    linearWeights(weights, `visual.attnpool.${part}_proj`),
   );
+  const asked = project(query, firstTokens(all, tokens));
+  const context = singleQueryAttention(asked, all, { key, value }, { tokens, heads });
   return linearLayer(weights, 'visual.attnpool.c_proj', context);
 }
 

@@ -1,16 +1,16 @@
-import type { Tensor, Tensor2D, Tensor4D } from '@tensorflow/tfjs-core';
+import type { Tensor, Tensor1D, Tensor2D, Tensor4D } from '@tensorflow/tfjs-core';
 import * as tf from '@tensorflow/tfjs-core';
+import { attention, singleQueryAttention, splitHeads } from '../nn/attention.js';
 import { callBlock, type RunBlock } from '../nn/blocks.js';
 import { expand, quickGelu } from '../nn/fused.js';
 import {
-  adapterEntries,
   adapterOf,
-  attention,
   embedding,
   firstTokens,
+  type LinearWeights,
   layerNormLayer,
   linearLayer,
-  splitHeads,
+  project,
   type Weights,
 } from '../nn/layers.js';
 import type { ViTConfig } from './config.js';
@@ -92,8 +92,8 @@ function residualBlock(
   classTokenOnly: boolean,
 ): Tensor2D {
   const normal = layerNormLayer(weights, `${name}.ln_1`, x, EPSILON);
-  const [query, key, value] = projectHeads(weights, `${name}.attn`, normal, tokens, heads, classTokenOnly);
-  const attended = linearLayer(weights, `${name}.attn.out_proj`, attention(query, key, value));
+  const context = attend(weights, `${name}.attn`, normal, tokens, heads, classTokenOnly);
+  const attended = linearLayer(weights, `${name}.attn.out_proj`, context);
   const hidden: Tensor2D = tf.add(classTokenOnly ? firstTokens(x, tokens) : x, attended);
   const expanded = linearLayer(
     weights,
@@ -103,31 +103,35 @@ function residualBlock(
   return tf.add(hidden, linearLayer(weights, `${name}.mlp.c_proj`, quickGelu(expanded)));
 }
 
-/** Query, key and value through the joint `in_proj_weight` [3·width, width], split into heads. */
-function projectHeads(
+/** Self-attention with the joint `in_proj_weight` [3·width, width], heads joined: [batch·tokens, width] or [batch, width]. */
+function attend(
   weights: Weights,
   name: string,
   x: Tensor2D,
   tokens: number,
   heads: number,
   classTokenOnly: boolean,
-): Tensor[] {
-  const width = x.shape[1];
+): Tensor2D {
+  const parts = (begin: number, count: number) => partsOf(weights, name, begin, count);
+  if (classTokenOnly) {
+    const layers = { key: parts(1, 1), value: parts(2, 1) };
+    return singleQueryAttention(project(parts(0, 1), firstTokens(x, tokens)), x, layers, { tokens, heads });
+  }
+  const [query, key, value] = tf
+    .split(project(parts(0, 3), x), 3, 1)
+    .map((part) => splitHeads(part, tokens, heads));
+  return attention(query, key, value);
+}
+
+/** Some of query, key and value (0, 1, 2) of the joint layer. */
+function partsOf(weights: Weights, name: string, begin: number, count: number): LinearWeights {
   const weight = weights[`${name}.in_proj_weight`] as Tensor2D;
-  const bias = weights[`${name}.in_proj_bias`];
+  const width = weight.shape[1];
   const adapter = adapterOf(weights, `${name}.in_proj_weight`);
-  const rowsOf = (matrix: Tensor2D, begin: number, parts: number) =>
-    tf.slice(matrix, [begin * width, 0], [parts * width, matrix.shape[1]]);
-  const project = (rows: Tensor2D, begin: number, parts: number) => {
-    const layer = {
-      'part.weight': rowsOf(weight, begin, parts),
-      'part.bias': tf.slice(bias, [begin * width], [parts * width]),
-      ...(adapter && adapterEntries('part.weight', { ...adapter, b: rowsOf(adapter.b, begin, parts) })),
-    };
-    return tf.split(linearLayer(layer, 'part', rows), parts, 1);
+  const rowsOf = (matrix: Tensor2D) => tf.slice(matrix, [begin * width, 0], [count * width, matrix.shape[1]]);
+  return {
+    weight: rowsOf(weight),
+    bias: tf.slice(weights[`${name}.in_proj_bias`] as Tensor1D, [begin * width], [count * width]),
+    adapter: adapter && { ...adapter, b: rowsOf(adapter.b) },
   };
-  if (!classTokenOnly) return project(x, 0, 3).map((part) => splitHeads(part, tokens, heads));
-  const [query] = project(firstTokens(x, tokens), 0, 1);
-  const [key, value] = project(x, 1, 2);
-  return [splitHeads(query, 1, heads), splitHeads(key, tokens, heads), splitHeads(value, tokens, heads)];
 }

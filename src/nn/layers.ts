@@ -1,6 +1,6 @@
 import type { Tensor, Tensor1D, Tensor2D } from '@tensorflow/tfjs-core';
 import * as tf from '@tensorflow/tfjs-core';
-import { layerNorm, linear, scaledMatMul } from './fused.js';
+import { layerNorm, linear } from './fused.js';
 import './gradients.js';
 
 /** A model's weights by their checkpoint names. */
@@ -28,22 +28,30 @@ export function adapterOf(weights: Weights, weight: string): Adapter | undefined
   return a && { a: a as Tensor2D, b: b as Tensor2D, scale };
 }
 
-/** An adapter as the entries of weights that `adapterOf` finds. */
-export function adapterEntries(weight: string, { a, b, scale }: Adapter): Weights {
-  return { [adapterNames.a(weight)]: a, [adapterNames.b(weight)]: b, [adapterNames.scale(weight)]: scale };
+/** The weights of a fully connected layer: weight [out, in], bias [out], and the weight's adapter if it has one. */
+export interface LinearWeights {
+  weight: Tensor2D;
+  bias: Tensor1D;
+  adapter?: Adapter;
 }
 
-/**
- * The fully connected layer `name.weight` [out, in], `name.bias` [out] on x [rows, in], with the weight's adapter if it
- * has one (LoRA, Hu et al., 2022).
- */
-export function linearLayer(weights: Weights, name: string, x: Tensor): Tensor2D {
+/** The fully connected layer `name.weight`, `name.bias`. */
+export function linearWeights(weights: Weights, name: string): LinearWeights {
   const [weight, bias] = [weights[`${name}.weight`] as Tensor2D, weights[`${name}.bias`] as Tensor1D];
+  return { weight, bias, adapter: adapterOf(weights, `${name}.weight`) };
+}
+
+/** A fully connected layer on x [rows, in], with its weight's adapter (LoRA, Hu et al., 2022). */
+export function project({ weight, bias, adapter }: LinearWeights, x: Tensor): Tensor2D {
   const y = linear(x as Tensor2D, weight, bias);
-  const adapter = adapterOf(weights, `${name}.weight`);
   if (adapter === undefined) return y;
   const narrow = tf.matMul(x as Tensor2D, adapter.a, false, true);
   return tf.add(y, tf.mul(tf.matMul(narrow, adapter.b, false, true), adapter.scale));
+}
+
+/** The fully connected layer of a name on x [rows, in]. */
+export function linearLayer(weights: Weights, name: string, x: Tensor): Tensor2D {
+  return project(linearWeights(weights, name), x);
 }
 
 /** The layer norm `name.weight`, `name.bias` over the last axis. */
@@ -60,29 +68,6 @@ export function embedding(table: Tensor2D, ids: Tensor): Tensor {
     value: tf.gather(table as Tensor2D, ids),
     gradFunc: (dy: Tensor) => tf.unsortedSegmentSum(tf.reshape(dy, [-1, width]), flat as Tensor1D, rows),
   }))(table);
-}
-
-/** Rows of one query, key or value [batch·tokens, heads·headWidth] → [batch, heads, tokens, headWidth]. */
-export function splitHeads(x: Tensor, tokens: number, heads: number): Tensor {
-  const [rows, width] = x.shape;
-  return tf.transpose(tf.reshape(x, [rows / tokens, tokens, heads, width / heads]), [0, 2, 1, 3]);
-}
-
-/**
- * Scaled dot-product attention over q [batch, heads, queries, headWidth] and k, v [batch, heads, tokens, headWidth],
- * heads joined again: [batch·queries, heads·headWidth].
- *
- * @param bias added to the scores, broadcast over them (a mask)
- * @param dropout factors for the probabilities: 0, or 1 / (1 − rate)
- */
-export function attention(q: Tensor, k: Tensor, v: Tensor, bias?: Tensor, dropout?: Tensor): Tensor2D {
-  const [batch, heads, queries, headWidth] = q.shape;
-  let scores = scaledMatMul(q, k, 1 / Math.sqrt(headWidth), false, true);
-  if (bias !== undefined) scores = tf.add(scores, bias);
-  let probabilities = tf.softmax(scores);
-  if (dropout !== undefined) probabilities = tf.mul(probabilities, dropout);
-  const context = tf.transpose(tf.matMul(probabilities, v), [0, 2, 1, 3]);
-  return tf.reshape(context, [batch * queries, heads * headWidth]);
 }
 
 /** The first token of each sequence: x [batch·tokens, width] → [batch, width]. */
