@@ -70,11 +70,11 @@ export function sessionOptions(
 }
 
 /**
- * Rows that a thread multiplies fastest at once: more of them drive each other out of the caches. On two cores ViT-B-16,
- * with 197 rows a picture, encoded 5.0 pictures a second sixteen at a time, 5.6 four and 5.8 three or two at a time; texts
- * differ by a few percent.
+ * Rows that a thread multiplies fastest at once: more of them drive each other out of the caches. On two cores a picture of
+ * ViT-B-16, with 197 rows, took 159 ms where three or four were encoded at once, 162 with six, 169 with sixteen; in
+ * processes that were slower as a whole 181 with three, 176 with four and sixteen, 174 with six. Texts differ by 1 to 3 %.
  */
-const ROWS_PER_THREAD = 300;
+const ROWS_PER_THREAD = 400;
 
 /** How many rows of a matrix a provider multiplies fastest at once; Infinity where that was not measured. */
 export function rowsAtOnce(provider: string): number {
