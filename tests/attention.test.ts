@@ -5,6 +5,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import '@tensorflow/tfjs-backend-cpu';
 import { type AttentionOptions, attention, singleQueryAttention, splitHeads } from '../src/nn/attention.js';
 import { type LinearWeights, project } from '../src/nn/layers.js';
+import { sizeOf } from '../src/shape.js';
 import { maxDifference, randomFloats } from './support.js';
 
 const [batch, tokens, heads, headWidth, inputs, rank] = [3, 5, 2, 4, 6, 2];
@@ -42,7 +43,7 @@ for (const { what, masked, dropped, adapted } of [
     assert.ok(tf.setBackend('cpu'));
     tf.tidy(() => {
       const random = (shape: number[], key: string) =>
-        tf.tensor(randomFloats(tf.util.sizeFromShape(shape), 'attention', key), shape);
+        tf.tensor(randomFloats(sizeOf(shape), 'attention', key), shape);
       const given = Object.fromEntries(
         Object.entries(shapes).map(([name, shape]) => [name, random(shape, name)]),
       );

@@ -5,6 +5,7 @@ import { encodeOnnx } from '../src/export/encode.js';
 import { node, type OnnxModel } from '../src/export/onnxModel.js';
 import { quantized } from '../src/export/quantize.js';
 import { tensorOf } from '../src/io/tensor.js';
+import { sizeOf } from '../src/shape.js';
 import { maxDifference, randomFloats } from './support.js';
 
 /** A model of one product: x of the given shape by a weight. */
@@ -15,14 +16,7 @@ function productModel(
   bias?: number[],
 ): OnnxModel {
   const random = (shape: number[], key: string) =>
-    tensorOf(
-      shape,
-      randomFloats(
-        shape.reduce((a, b) => a * b, 1),
-        'quantize',
-        key,
-      ),
-    );
+    tensorOf(shape, randomFloats(sizeOf(shape), 'quantize', key));
   const inputs = ['x', 'weight', ...(bias ? ['bias'] : [])];
   return {
     opset: 17,
@@ -66,8 +60,7 @@ for (const { what, model, x, scales } of [
       ['I8', 'F32'],
     );
     assert.deepEqual(weights[1][1].shape, scales);
-    const size = x.reduce((a, b) => a * b, 1);
-    const input = new ort.Tensor('float32', randomFloats(size, 'quantize', 'x'), x);
+    const input = new ort.Tensor('float32', randomFloats(sizeOf(x), 'quantize', 'x'), x);
     const [expected, actual] = [await run(model, input), await run(small, input)];
     assert.deepEqual(actual.dims, expected.dims);
     const difference = maxDifference(actual.data as Float32Array, expected.data as Float32Array);

@@ -1,7 +1,6 @@
 import type { Node } from '../engine/onnx/graph.js';
 import { bytesOf } from '../io/readFile.js';
 import { type LazyTensor, readValues } from '../io/tensor.js';
-import { sizeOf } from '../shape.js';
 import { castNode, node, type OnnxModel, pruned } from './onnxModel.js';
 
 /**
@@ -48,13 +47,12 @@ export function quantized(model: OnnxModel): OnnxModel {
   return pruned({ ...model, nodes, initializers });
 }
 
-/** The known weight of a linear layer: matrices [inputs, outputs], one for each head or a single one. */
+/** The known weight of a linear layer: a matrix [inputs, outputs], or several of them, one for each head. */
 interface Layer {
   tensor: LazyTensor;
-  matrices: number;
   inputs: number;
   outputs: number;
-  /** whether they are stored as [outputs, inputs] */
+  /** whether it is stored as [outputs, inputs] */
   isTransposed: boolean;
 }
 
@@ -62,19 +60,12 @@ interface Layer {
 function linearLayerOf({ op, inputs, attributes }: Node, { initializers }: OnnxModel): Layer | undefined {
   const tensor = initializers.get(inputs[1]);
   if (tensor === undefined) return undefined;
+  const [rows, columns] = tensor.shape.slice(-2);
   if (op === 'Gemm' && inputs.length === 3 && attributes.transB === 1) {
-    const [outputs, inner] = tensor.shape;
-    return { tensor, matrices: 1, inputs: inner, outputs, isTransposed: true };
+    return { tensor, inputs: columns, outputs: rows, isTransposed: true };
   }
   if (op === 'MatMul' && tensor.shape.length > 2) {
-    const [inner, outputs] = tensor.shape.slice(-2);
-    return {
-      tensor,
-      matrices: sizeOf(tensor.shape.slice(0, -2)),
-      inputs: inner,
-      outputs,
-      isTransposed: false,
-    };
+    return { tensor, inputs: rows, outputs: columns, isTransposed: false };
   }
   return undefined;
 }
@@ -99,35 +90,30 @@ function quantizedWeight(layer: Layer): LazyTensor {
       const values = readValues(tensor) as Float32Array;
       const scales = scalesOf(values, layer);
       const integers = new Int8Array(values.length);
-      forEachValue(layer, (from, channel, to) => {
-        integers[to] = Math.round(values[from] / scales[channel]);
-      });
+      for (const [channel, scale] of scales.entries()) {
+        const { from, step, to } = channelPlace(layer, channel);
+        for (let i = 0; i < inputs; i++)
+          integers[to + i * outputs] = Math.round(values[from + i * step] / scale);
+      }
       return bytesOf(integers);
     },
   };
 }
 
 function scalesOf(values: Float32Array, layer: Layer): Float32Array {
-  const largest = new Float32Array(layer.matrices * layer.outputs);
-  forEachValue(layer, (from, channel) => {
-    largest[channel] = Math.max(largest[channel], Math.abs(values[from]));
+  const { inputs } = layer;
+  return Float32Array.from({ length: values.length / inputs }, (_, channel) => {
+    const { from, step } = channelPlace(layer, channel);
+    let largest = 0;
+    for (let i = 0; i < inputs; i++) largest = Math.max(largest, Math.abs(values[from + i * step]));
+    // A channel of zeros has any scale.
+    return largest === 0 ? 1 : largest / LARGEST_WEIGHT;
   });
-  // A channel of zeros has any scale.
-  return largest.map((value) => (value === 0 ? 1 : value / LARGEST_WEIGHT));
 }
 
-/** Calls back with the place of each value, its output channel, and its place in […, inputs, outputs]. */
-function forEachValue(
-  { matrices, inputs, outputs, isTransposed }: Layer,
-  call: (from: number, channel: number, to: number) => void,
-): void {
-  for (let matrix = 0; matrix < matrices; matrix++) {
-    const first = matrix * inputs * outputs;
-    for (let output = 0; output < outputs; output++) {
-      for (let input = 0; input < inputs; input++) {
-        const to = first + input * outputs + output;
-        call(isTransposed ? first + output * inputs + input : to, matrix * outputs + output, to);
-      }
-    }
-  }
+/** Where the values of an output channel begin, how far apart they are, and where they begin in […, inputs, outputs]. */
+function channelPlace({ inputs, outputs, isTransposed }: Layer, channel: number) {
+  const output = channel % outputs;
+  const to = (channel - output) * inputs + output;
+  return isTransposed ? { from: channel * inputs, step: 1, to } : { from: to, step: outputs, to };
 }
