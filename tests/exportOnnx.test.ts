@@ -233,7 +233,8 @@ test('float16 holds what would overflow: layer norms, softmax and residual sums 
 test('float16 that overflows fails, also where the processor computes in float32', async () => {
   const model = largeActivations();
   const bias = model.weights.get('visual.transformer.resblocks.0.mlp.c_fc.bias')!;
-  bias.write(bias.read().fill(6e4));
+  // In the file it is multiplied by 1.702, and still fits.
+  bias.write(bias.read().fill(3.8e4));
   await assert.rejects(
     exportOnnx(model, { out: place(), precisions: ['fp16'] }),
     /the image tower in fp16 .* computes values up to .*, float16 ends at 65504/,

@@ -13,7 +13,7 @@ import { checkOnnxFile } from './check.js';
 import { type EncodeOptions, encodeExternal, encodeOnnx, externalLayout } from './encode.js';
 import { MANIFEST } from './exportedFiles.js';
 import { inHalfPrecision } from './halfPrecision.js';
-import { exportedWeights } from './hiddenWidth.js';
+import { exportedWeights } from './mlp.js';
 import type { OnnxModel, Port } from './onnxModel.js';
 import {
   defaultMinimumCosine,

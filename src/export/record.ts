@@ -10,7 +10,7 @@ import { idSpec, pixelSpec } from '../model/model.js';
 import { isTextParameter, isVisionParameter, parameterSpecs } from '../model/parameters.js';
 import { scaledMatMul } from '../nn/fused.js';
 import { l2Normalize } from '../nn/layers.js';
-import { exportedShape } from './hiddenWidth.js';
+import { exportedShape, withUnitQuickGelu } from './mlp.js';
 
 /** The image tower under the reference's names: image [n, 3, side, side] → unnorm_image_features [n, embed_dim]. */
 export function recordImageTower(config: ModelConfig, opset: number): Graph {
@@ -62,7 +62,7 @@ export function recordJointModel(config: ModelConfig, opset: number): Graph {
   );
 }
 
-/** Records a function of some inputs and of the weights that it needs, with standard operators. */
+/** Records a function of some inputs and of the weights that it needs, as `exportedWeights` gives them, with standard operators. */
 function recordModel(
   config: ModelConfig,
   opset: number,
@@ -75,12 +75,9 @@ function recordModel(
     .map(
       ({ name, shape }) => [name, { shape: exportedShape(name, shape), dtype: 'float32' } as const] as const,
     );
-  return record(
-    compute,
-    {
-      inputs: { ...inputs, ...Object.fromEntries(weights) },
-      limits: { length: config.text_max_position_embeddings },
-    },
-    { opset, microsoft: false },
-  );
+  const signature = {
+    inputs: { ...inputs, ...Object.fromEntries(weights) },
+    limits: { length: config.text_max_position_embeddings },
+  };
+  return withUnitQuickGelu(record(compute, signature, { opset, microsoft: false }));
 }

@@ -113,9 +113,12 @@ function normalDistribution(x: Tensor): Tensor {
   return tf.add(tf.mul(tf.erf(tf.mul(x, Math.SQRT1_2)), 0.5), 0.5);
 }
 
-/** x·sigmoid(1.702 x), OpenAI CLIP's approximation of GELU. */
+/** α of QuickGELU. */
+export const QUICK_GELU_ALPHA = 1.702;
+
+/** x·sigmoid(αx), OpenAI CLIP's approximation of GELU. */
 export function quickGelu(x: Tensor): Tensor {
-  const alpha = 1.702;
+  const alpha = QUICK_GELU_ALPHA;
   return tf.customGrad((input, save) => {
     const x = input as Tensor;
     const [value] = oneNode('QuickGelu', { x }, {}, () => tf.mul(x, tf.sigmoid(tf.mul(x, alpha))));

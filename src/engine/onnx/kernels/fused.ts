@@ -1,4 +1,5 @@
 import { broadcast_util, type TensorInfo } from '@tensorflow/tfjs-core';
+import { QUICK_GELU_ALPHA } from '../../../nn/fused.js';
 import { Float, type Graph } from '../graph.js';
 import type { RecorderKernel } from './kernel.js';
 import { product, withoutAliasing } from './matrix.js';
@@ -59,7 +60,7 @@ const gelu: RecorderKernel = (graph, { inputs: { x } }) => {
 };
 
 const quickGelu: RecorderKernel = (graph, { inputs: { x } }) => {
-  const alpha = 1.702;
+  const alpha = QUICK_GELU_ALPHA;
   const emit = (op: string, ...inputs: (TensorInfo | string)[]) => graph.emit(op, inputs, x.shape, x.dtype);
   if (graph.operators.microsoft) {
     return graph.emit('com.microsoft/QuickGelu', [x], x.shape, x.dtype, { alpha: new Float(alpha) });
