@@ -44,7 +44,10 @@ async function train(): Promise<Pick<Report, 'parameters' | 'seconds'>> {
 }
 
 async function encode(): Promise<Pick<Report, 'parameters' | 'seconds'>> {
-  const model = await loadExportedModel(exported, { precision: precision as Precision });
+  const model = await loadExportedModel(exported, {
+    precision: precision as Precision,
+    optimizeFor: batchSize === 1 ? 'latency' : 'throughput',
+  });
   const run =
     work.what === 'image tower'
       ? () => model.encodeImages(pixels, batchSize)

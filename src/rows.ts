@@ -14,6 +14,13 @@ export function rangesOf(count: number, size: number): Range[] {
   }));
 }
 
+/** All rows in parts of almost the same size, at most `size`, their number a multiple of `multiple` if there are enough rows. */
+export function evenRanges(count: number, size: number, multiple: number): Range[] {
+  const parts = Math.min(count, multiple * Math.max(1, Math.ceil(count / (multiple * size))));
+  const begin = (part: number) => Math.floor((part * count) / parts);
+  return Array.from({ length: parts }, (_, part) => ({ begin: begin(part), end: begin(part + 1) }));
+}
+
 /** The rows from `begin` to below `end` in batches, of which the last may be smaller. */
 export function* rowBatches(begin: number, end: number, batchSize: number): Generator<Int32Array> {
   for (let first = begin; first < end; first += batchSize) {
@@ -21,14 +28,30 @@ export function* rowBatches(begin: number, end: number, batchSize: number): Gene
   }
 }
 
-/** Features [rows, width] that are computed range by range, in order. */
+/**
+ * Features [rows, width] that are computed range by range.
+ *
+ * @param atOnce how many ranges are under way at a time; by default one follows the other
+ */
 export async function inParts(
   ranges: readonly Range[],
   width: number,
   encode: (begin: number, end: number) => Promise<Float32Array>,
+  atOnce = 1,
 ): Promise<Float32Array> {
   const features = new Float32Array((ranges.at(-1)?.end ?? 0) * width);
-  for (const { begin, end } of ranges) features.set(await encode(begin, end), begin * width);
+  const waiting = [...ranges];
+  const work = async () => {
+    try {
+      for (let range = waiting.shift(); range !== undefined; range = waiting.shift()) {
+        features.set(await encode(range.begin, range.end), range.begin * width);
+      }
+    } finally {
+      // After a failure the others end with what they are at.
+      waiting.length = 0;
+    }
+  };
+  await Promise.all(Array.from({ length: atOnce }, work));
   return features;
 }
 

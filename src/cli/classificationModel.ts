@@ -41,7 +41,11 @@ export async function withEvaluator<T>(
   const { vocab: vocabulary, contextLength, batchSize, workers } = settings;
   const location = required(settings.model, 'model');
   const out = required(settings.out, 'out');
-  const { model, tokenizer } = await openEncoder(location, { ...settings, vocabulary }, reporter.line);
+  const { model, tokenizer } = await openEncoder(
+    location,
+    { ...settings, vocabulary, optimizeFor: 'throughput' },
+    reporter.line,
+  );
   reporter.line(`${model.description}, ${model.parameterCount.toLocaleString('en')} parameters`);
   try {
     const recognized = recognizeModel(model.config);

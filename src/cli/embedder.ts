@@ -15,6 +15,7 @@ interface ModelSettings {
   engine: string;
   provider: string;
   providerOptions: ProviderOptions;
+  optimizeFor?: 'latency' | 'throughput';
 }
 
 /**

@@ -19,6 +19,8 @@ interface EncoderSettings {
   providerOptions: ProviderOptions;
   /** of exported files */
   precision?: Precision;
+  /** what exported files are run for, `latency` by default */
+  optimizeFor?: 'latency' | 'throughput';
 }
 
 /**
@@ -71,9 +73,10 @@ async function openCheckpoint(
 
 async function openExported(
   prefix: string,
-  { config, vocabulary: given, engine, provider, providerOptions, precision }: EncoderSettings,
+  settings: EncoderSettings,
   warn: (line: string) => void,
 ): Promise<Opened> {
+  const { config, vocabulary: given, engine, provider, providerOptions, precision, optimizeFor } = settings;
   if (engine === 'tfjs') throw new UserError(`${prefix} are ONNX files, which --engine tfjs does not run`);
   if (config !== undefined) {
     throw new UserError(`${prefix} are exported files, which have their own config: leave out ${config}`);
@@ -84,6 +87,12 @@ async function openExported(
     throw new UserError(`${prefix} was exported without vocab.txt: give a vocabulary`);
   }
   const tokenizer = await loadTokenizer(vocabulary);
-  const model = await ExportedModel.open(exported, { precision, provider, providerOptions, warn });
+  const model = await ExportedModel.open(exported, {
+    precision,
+    provider,
+    providerOptions,
+    optimizeFor,
+    warn,
+  });
   return { model, tokenizer, vocabulary };
 }

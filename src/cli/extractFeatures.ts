@@ -36,7 +36,11 @@ async function extract(config: ExtractFeaturesConfig, reporter: Reporter): Promi
     images === undefined
       ? undefined
       : await openPictures(images, { split: config.split, source: config.source, warn: reporter.line });
-  const { model, tokenizer } = await openEncoder(location, config, reporter.line);
+  const { model, tokenizer } = await openEncoder(
+    location,
+    { ...config, optimizeFor: 'throughput' },
+    reporter.line,
+  );
   try {
     reporter.line(`${model.description}, ${model.parameterCount.toLocaleString('en')} parameters`);
     const fingerprint = fingerprintOf(model, tokenizer, contextLength);

@@ -21,7 +21,7 @@ export function indexCommand(): Command {
     const reporter = createReporter();
     const model = required(config.model, 'model');
     const out = resolve(required(config.out, 'out'));
-    const embedder = await openEmbedder(config, reporter.line);
+    const embedder = await openEmbedder({ ...config, optimizeFor: 'throughput' }, reporter.line);
     try {
       const { contextLength, batchSize, workers, search, split, source } = config;
       const result = await buildIndex(out, {

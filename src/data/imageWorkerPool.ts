@@ -3,7 +3,7 @@ import type { Augmentation, Job, Loaded, Task, WorkerSettings } from './imageWor
 
 /**
  * Worker threads that read, decode and resize images, or check them. A request is split over all of them and queued
- * inside them at once, so they go on while the main thread computes. The threads start with the first request.
+ * inside them at once, so they go on while the main thread computes.
  */
 export class ImageWorkerPool {
   readonly #threads: ThreadPool<Job, Loaded>;

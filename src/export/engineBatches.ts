@@ -1,4 +1,4 @@
-import { inParts, rangesOf } from '../rows.js';
+import { evenRanges, inParts, rangesOf } from '../rows.js';
 
 /** The least, the usual and the largest size of a dimension, for which TensorRT builds an engine. */
 export interface SizeRange {
@@ -19,6 +19,7 @@ export interface EngineShapes {
  *
  * @param rows [n, …], row major
  * @param run results of a batch of `count` rows, [count, width]
+ * @param atOnce how many batches may run at a time; where it is more than one, each takes about the same
  * @returns the results of all rows, in their order, [n, width]
  */
 export function runInBatches<T extends Float32Array | BigInt64Array>(
@@ -27,14 +28,16 @@ export function runInBatches<T extends Float32Array | BigInt64Array>(
   { min, max }: Pick<SizeRange, 'min' | 'max'>,
   width: number,
   run: (batch: T, count: number) => Promise<Float32Array>,
+  atOnce = 1,
 ): Promise<Float32Array> {
   const size = rows.length / n;
-  return inParts(rangesOf(n, max), width, async (begin, end) => {
+  const encode = async (begin: number, end: number) => {
     const count = end - begin;
     const filled = Math.max(count, min);
     const batch = withLastRepeated(rows.subarray(begin * size, end * size) as T, count, filled);
     return (await run(batch, filled)).subarray(0, count * width);
-  });
+  };
+  return inParts(atOnce === 1 ? rangesOf(n, max) : evenRanges(n, max, atOnce), width, encode, atOnce);
 }
 
 /** Token ids [n, length] with zeros behind, [n, max(length, least)]. */

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { basename, dirname, join } from 'node:path';
 import { findTrtexec } from '../engine/findTrtexec.js';
-import { rowsAtOnce, sessionOptions } from '../engine/onnx/sessionOptions.js';
+import { openSessions } from '../engine/onnx/sessions.js';
 import { createEngine } from '../engine/select.js';
 import { UserError } from '../errors.js';
 import { installedVersion, version } from '../io/version.js';
@@ -18,6 +18,7 @@ import {
 import {
   choosePrecision,
   type ExportedFiles,
+  graphFiles,
   openExport,
   requireUnchanged,
   vocabularyOfExport,
@@ -26,7 +27,6 @@ import { ExportedModel, towerFiles } from './exportedModel.js';
 import type { Port } from './onnxModel.js';
 import { defaultMinimumCosine } from './options.js';
 import { compare, type Features, type Parity, type Tower } from './parity.js';
-import { towerParts } from './parts.js';
 import { embeddedSamples, type Samples } from './samples.js';
 import { Staging } from './staging.js';
 import { buildEngine, type EngineRequest, trtexecArguments } from './trtexec.js';
@@ -60,6 +60,8 @@ export interface TensorrtOptions {
 interface Plan {
   precision: EnginePrecision;
   engines: { tower: Tower; graph: string; output: string; request: EngineRequest }[];
+  /** names of the graphs and of the files with their weights */
+  sources: string[];
   /** SHA-256 of all that the engines depend on, besides TensorRT and the GPU */
   key: string;
 }
@@ -86,8 +88,8 @@ export async function exportTensorrt(prefix: string, options: TensorrtOptions): 
   const { precisions, deviceId, compare: isCompared = true, report = () => {} } = options;
   const exported = openExport(prefix);
   const plans = precisions.map((precision) => planOf(exported, precision, options));
-  for (const plan of plans) {
-    requireUnchanged(dirname(prefix), exported.files, sourceFiles(exported, plan), exported.manifest);
+  for (const { sources } of plans) {
+    requireUnchanged(dirname(prefix), exported.files, sources, exported.manifest);
   }
   if (isCompared) {
     vocabularyOfExport(exported);
@@ -137,21 +139,16 @@ function planOf(exported: ExportedFiles, precision: EnginePrecision, options: Te
     };
     return { tower, graph, output: file.output, request };
   });
-  const sources = sourceFiles(exported, { engines }).map((name) => exported.files.get(name)!.sha256);
+  const sources = engines.flatMap(({ graph }) => graphFiles(exported, graph));
+  const hashes = sources.map((name) => exported.files.get(name)!.sha256);
   // Paths don't change an engine.
   const asked = engines.map(({ request }) =>
     trtexecArguments({ ...request, graph: '', engine: '', timingCache: undefined }),
   );
   const key = createHash('sha256')
-    .update(JSON.stringify([sources, asked]))
+    .update(JSON.stringify([hashes, asked]))
     .digest('hex');
-  return { precision, engines, key };
-}
-
-/** The graphs and the files with their weights. */
-function sourceFiles({ prefix, files }: ExportedFiles, { engines }: Pick<Plan, 'engines'>): string[] {
-  const [{ externalName }] = towerParts(basename(prefix));
-  return engines.flatMap(({ graph }) => [graph, externalName(graph)].filter((name) => files.has(name)));
+  return { precision, engines, sources, key };
 }
 
 /** Paths of engines that were built of the same files with the same options; none where others or none are there. */
@@ -217,15 +214,15 @@ async function parityOf(
   const words = vocabulary === undefined ? undefined : readVocabularyFile(vocabulary).vocabulary;
   const samples = cutTexts(embeddedSamples(config, words), shapes.textLength.max);
   const expected = await featuresOf(await ExportedModel.open(exported, { precision }), samples);
+  const towers = towerFiles(prefix, (graph) => staging.path(wrapperName(graph)), precision);
+  const sessions = (tower: Tower) => openSessions(towers[tower], 'tensorrt', { deviceId });
   const engines = new ExportedModel({
     config,
     description: `${prefix} in ${precision}, its engines`,
     logitScale: undefined,
-    towers: towerFiles(prefix, (graph) => staging.path(wrapperName(graph)), precision),
+    towers: { image: sessions('image'), text: sessions('text') },
     hashes: [],
     shapes,
-    rowsAtOnce: rowsAtOnce('tensorrt'),
-    options: sessionOptions('tensorrt', { deviceId }),
   });
   const found = await featuresOf(engines, samples);
   const threshold = minimumCosine?.[precision] ?? defaultMinimumCosine[precision];

@@ -127,6 +127,12 @@ export function openExport(prefix: string): ExportedFiles {
   return exported;
 }
 
+/** Names of a graph and, where it has one, of the file with its weights, as the manifest lists them. */
+export function graphFiles({ prefix, files }: ExportedFiles, graph: string): string[] {
+  const [{ externalName }] = towerParts(basename(prefix));
+  return [graph, externalName(graph)].filter((name) => files.has(name));
+}
+
 /** vocab.txt of an export, where it has one. @throws UserError where it is missing, or was changed */
 export function vocabularyOfExport({ prefix, manifest, files }: ExportedFiles): string | undefined {
   if (!files.has(VOCABULARY)) return undefined;

@@ -1,7 +1,7 @@
 import type { Hash } from 'node:crypto';
 import { basename, dirname, join } from 'node:path';
-import * as ort from 'onnxruntime-node';
-import { type ProviderOptions, rowsAtOnce, sessionOptions } from '../engine/onnx/sessionOptions.js';
+import { type ProviderOptions, sessionsSideBySide } from '../engine/onnx/sessionOptions.js';
+import { type GraphFile, openSessions, type SessionInput, type Sessions } from '../engine/onnx/sessions.js';
 import { createEngine } from '../engine/select.js';
 import { UserError } from '../errors.js';
 import { picturesAtOnce, textsAtOnce } from '../model/atOnce.js';
@@ -14,6 +14,7 @@ import { openEngines, wrapperName } from './engineFiles.js';
 import {
   choosePrecision,
   type ExportedFiles,
+  graphFiles,
   openExport,
   requireExport,
   requireUnchanged,
@@ -27,15 +28,13 @@ export interface ExportedModelOptions {
   /** execution provider of ONNX Runtime, `cpu` by default */
   provider?: string;
   providerOptions?: ProviderOptions;
+  /**
+   * `latency` (default): a row takes the least time. `throughput`: on the processor batches are divided among several
+   * sessions, which encode more rows a second; a single row takes longer, and each session holds the weights.
+   */
+  optimizeFor?: 'latency' | 'throughput';
   /** told what the user should know; `console.warn` by default */
   warn?: (message: string) => void;
-}
-
-/** A tower's file, and what its input and output are called. */
-interface TowerFile {
-  path: string;
-  input: string;
-  output: string;
 }
 
 /** What an ExportedModel is made of. */
@@ -44,20 +43,15 @@ export interface ExportedTowers {
   description: string;
   /** undefined where the manifest does not say it */
   logitScale: number | undefined;
-  towers: Readonly<Record<Tower, TowerFile>>;
+  towers: Readonly<Record<Tower, Sessions>>;
   /** SHA-256 of each file that features depend on */
   hashes: readonly string[];
   /** what the towers take, where that is not everything */
   shapes?: EngineShapes;
-  /** rows of a matrix that are multiplied fastest at once */
-  rowsAtOnce: number;
-  options: ort.InferenceSession.SessionOptions;
 }
 
 /** The towers that `cn-clip export onnx` wrote, run by ONNX Runtime. A tower is loaded when it encodes first. */
 export class ExportedModel implements DualEncoder {
-  private readonly sessions = new Map<Tower, Promise<ort.InferenceSession>>();
-
   constructor(private readonly given: ExportedTowers) {}
 
   /**
@@ -68,7 +62,7 @@ export class ExportedModel implements DualEncoder {
    * the provider can't be started
    */
   static async open(exported: ExportedFiles, options: ExportedModelOptions = {}): Promise<ExportedModel> {
-    const { provider = 'cpu', providerOptions = {}, warn = console.warn } = options;
+    const { provider = 'cpu', providerOptions = {}, optimizeFor = 'latency', warn = console.warn } = options;
     const { prefix, manifest, files, config, logitScale } = exported;
     const precision = choosePrecision(exported, options.precision);
     await (await createEngine('onnx', provider, warn, providerOptions)).dispose();
@@ -80,23 +74,28 @@ export class ExportedModel implements DualEncoder {
           'tensorrt keeps them',
       );
     }
-    const names = towerParts(basename(prefix)).flatMap((part) => {
-      const file = part.fileName(precision);
-      return files.has(part.externalName(file)) ? [file, part.externalName(file)] : [file];
-    });
+    const graphs = towerParts(basename(prefix)).map((part) => part.fileName(precision));
+    const names = graphs.flatMap((graph) => graphFiles(exported, graph));
+    const towers = towerFiles(
+      prefix,
+      (graph) => join(folder, engines === undefined ? graph : wrapperName(graph)),
+      precision,
+    );
+    const sessionsOf = (file: GraphFile) => {
+      const weightBytes = graphFiles(exported, basename(file.path)).reduce(
+        (sum, name) => sum + files.get(name)!.bytes,
+        0,
+      );
+      const count = optimizeFor === 'latency' ? 1 : sessionsSideBySide(provider, weightBytes);
+      return openSessions(file, provider, providerOptions, count);
+    };
     return new ExportedModel({
       config,
       description: `${prefix} in ${precision}, onnx (${provider})${engines === undefined ? '' : ', its engines'}`,
       logitScale,
-      towers: towerFiles(
-        prefix,
-        (graph) => join(folder, engines === undefined ? graph : wrapperName(graph)),
-        precision,
-      ),
+      towers: { image: sessionsOf(towers.image), text: sessionsOf(towers.text) },
       hashes: engines?.hashes ?? requireUnchanged(folder, files, names, manifest).map(({ sha256 }) => sha256),
       shapes: engines?.shapes,
-      rowsAtOnce: rowsAtOnce(provider),
-      options: sessionOptions(provider, providerOptions),
     });
   }
 
@@ -122,9 +121,9 @@ export class ExportedModel implements DualEncoder {
   encodeImages(pixels: Float32Array, n: number): Promise<Float32Array> {
     assertPixels(this.config, pixels, n);
     const { image_resolution: side } = this.config;
-    const atOnce = picturesAtOnce(this.config, this.given.rowsAtOnce);
-    return this.batches('image', pixels, n, atOnce, (batch, count) => {
-      return new ort.Tensor('float32', batch, [count, 3, side, side]);
+    const atOnce = picturesAtOnce(this.config, this.given.towers.image.rowsAtOnce);
+    return this.batches('image', pixels, n, atOnce, (data, count) => {
+      return { type: 'float32', data, dims: [count, 3, side, side] };
     });
   }
 
@@ -139,9 +138,9 @@ export class ExportedModel implements DualEncoder {
       );
     }
     const padded = paddedTexts(ids, n, length, min);
-    const atOnce = textsAtOnce(length, this.given.rowsAtOnce);
-    return this.batches('text', BigInt64Array.from(padded, BigInt), n, atOnce, (batch, count) => {
-      return new ort.Tensor('int64', batch, [count, Math.max(length, min)]);
+    const atOnce = textsAtOnce(length, this.given.towers.text.rowsAtOnce);
+    return this.batches('text', BigInt64Array.from(padded, BigInt), n, atOnce, (data, count) => {
+      return { type: 'int64', data, dims: [count, Math.max(length, min)] };
     });
   }
 
@@ -150,35 +149,21 @@ export class ExportedModel implements DualEncoder {
   }
 
   async dispose(): Promise<void> {
-    // One that could not be made has been reported where it was to run.
-    const made = await Promise.allSettled(this.sessions.values());
-    this.sessions.clear();
-    for (const session of made) if (session.status === 'fulfilled') await session.value.release();
+    const { image, text } = this.given.towers;
+    await Promise.all([image.release(), text.release()]);
   }
 
-  private async batches<T extends Float32Array | BigInt64Array>(
+  private batches<T extends Float32Array | BigInt64Array>(
     tower: Tower,
     rows: T,
     n: number,
     atOnce: number,
-    tensorOf: (batch: T, count: number) => ort.Tensor,
+    inputOf: (batch: T, count: number) => SessionInput,
   ): Promise<Float32Array> {
-    const { input, output } = this.given.towers[tower];
-    const session = await this.session(tower);
+    const sessions = this.given.towers[tower];
     const limits = this.given.shapes?.batch ?? { min: 1, max: atOnce };
-    return runInBatches(rows, n, limits, this.config.embed_dim, async (batch, count) => {
-      const results = await session.run({ [input]: tensorOf(batch, count) });
-      return results[output].data as Float32Array;
-    });
-  }
-
-  private session(tower: Tower): Promise<ort.InferenceSession> {
-    let session = this.sessions.get(tower);
-    if (session === undefined) {
-      session = ort.InferenceSession.create(this.given.towers[tower].path, this.given.options);
-      this.sessions.set(tower, session);
-    }
-    return session;
+    const run = (batch: T, count: number) => sessions.run(inputOf(batch, count));
+    return runInBatches(rows, n, limits, this.config.embed_dim, run, sessions.count);
   }
 }
 
@@ -199,11 +184,11 @@ export function towerFiles(
   prefix: string,
   pathOf: (graph: string) => string,
   precision: Precision,
-): Record<Tower, TowerFile> {
-  const entries = towerParts(basename(prefix)).map((part): [Tower, TowerFile] => {
+): Record<Tower, GraphFile> {
+  const entries = towerParts(basename(prefix)).map((part): [Tower, GraphFile] => {
     const tower = part.names.image === undefined ? 'text' : 'image';
     const { input, output } = part.names[tower]!;
     return [tower, { path: pathOf(part.fileName(precision)), input, output }];
   });
-  return Object.fromEntries(entries) as Record<Tower, TowerFile>;
+  return Object.fromEntries(entries) as Record<Tower, GraphFile>;
 }

@@ -32,8 +32,8 @@ export interface ThreadPoolOptions {
 }
 
 /**
- * Threads that answer requests, each of them one after the other in the order they came. They start with the first
- * request. Without one of them everything fails, with the first cause.
+ * Threads that answer requests, each of them one after the other in the order they came. One starts when a request finds
+ * all others busy. Without one of them everything fails, with the first cause.
  */
 export class ThreadPool<Request, Result> {
   readonly #members: Member[] = [];
@@ -53,8 +53,7 @@ export class ThreadPool<Request, Result> {
    */
   async ask(request: Request, cost = 1, handedOver: readonly TransferListItem[] = []): Promise<Result> {
     if (this.#failure) throw this.#failure;
-    while (this.#members.length < this.options.size) this.#members.push(this.#start());
-    const member = this.#members.reduce((least, other) => (other.pending < least.pending ? other : least));
+    const member = this.#idlest();
     if (member.pending === 0) member.thread.ref();
     member.pending += cost;
     const id = this.#questions++;
@@ -68,6 +67,19 @@ export class ThreadPool<Request, Result> {
   async close(reason: string): Promise<void> {
     this.#fail(new Error(reason));
     await Promise.all(this.#members.map(({ thread }) => thread.terminate()));
+  }
+
+  /** A thread with the least to do: a new one, where all have something and there may be more. */
+  #idlest(): Member {
+    const least = this.#members.reduce<Member | undefined>(
+      (least, other) => (least === undefined || other.pending < least.pending ? other : least),
+      undefined,
+    );
+    if (least !== undefined && (least.pending === 0 || this.#members.length === this.options.size))
+      return least;
+    const started = this.#start();
+    this.#members.push(started);
+    return started;
   }
 
   #start(): Member {

@@ -1,11 +1,12 @@
 import { stringify } from 'yaml';
 import type { Dataset } from '../data/dataset.js';
 import { UserError } from '../errors.js';
+import { memoryThere } from '../io/memory.js';
 import type { Model } from '../model/model.js';
 import { prepareText, type Tokenizer } from '../text/tokenizer.js';
 import { trainingBatches } from './batches.js';
 import { gigabytes } from './guards.js';
-import { estimateMemory, memoryThere } from './memory.js';
+import { estimateMemory } from './memory.js';
 import { type Stage, stepCount, type TrainingRun, trainingLoader } from './stage.js';
 import { openTeacher, teacherConfig } from './start.js';
 import { createTrainer, type Trainer } from './trainer.js';

@@ -1,6 +1,7 @@
 import type { RunConfig, StageConfig } from '../config/training.js';
+import { memoryThere } from '../io/memory.js';
 import type { ModelConfig } from '../model/config.js';
-import { estimateMemory, type MemoryEstimate, memoryThere } from './memory.js';
+import { estimateMemory, type MemoryEstimate } from './memory.js';
 import type { Stage } from './stage.js';
 
 /** The reference's finetuning of MUGE and Flickr30K-CN: 128 pairs on each of 8 GPUs. */

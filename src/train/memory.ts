@@ -1,4 +1,3 @@
-import { totalmem } from 'node:os';
 import type { StageConfig } from '../config/training.js';
 import { isResNet, type ModelConfig, type ResNetConfig } from '../model/config.js';
 import { isLoraTarget } from '../model/lora.js';
@@ -113,10 +112,4 @@ function convolutionOutputs({
     values += blocks * area * width * 2 ** i * 6;
   });
   return values;
-}
-
-/** Bytes of memory that this process may use at most. */
-export function memoryThere(): number {
-  const constrained = process.constrainedMemory?.() ?? 0;
-  return constrained > 0 ? Math.min(constrained, totalmem()) : totalmem();
 }

@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os';
 import type * as ort from 'onnxruntime-node';
 import { UserError } from '../../errors.js';
+import { memoryThere } from '../../io/memory.js';
 
 /** ONNX Runtime's execution providers, by the names of its Node.js binding. */
 export const providerNames = ['cpu', 'cuda', 'tensorrt', 'webgpu'] as const;
@@ -76,9 +77,37 @@ export function sessionOptions(
  */
 const ROWS_PER_THREAD = 400;
 
-/** How many rows of a matrix a provider multiplies fastest at once; Infinity where that was not measured. */
-export function rowsAtOnce(provider: string): number {
-  return provider === 'cpu' ? ROWS_PER_THREAD * availableParallelism() : Number.POSITIVE_INFINITY;
+/**
+ * How many rows of a matrix a provider multiplies fastest at once; Infinity where that was not measured.
+ *
+ * @param threads of the session
+ */
+export function rowsAtOnce(provider: string, threads = availableParallelism()): number {
+  return provider === 'cpu' ? ROWS_PER_THREAD * threads : Number.POSITIVE_INFINITY;
+}
+
+/** Bytes of weights that the sessions of a graph may hold together, and as a share of the memory there is. */
+const MOST_WEIGHTS = 2 ** 30;
+const MOST_OF_MEMORY = 1 / 16;
+
+/**
+ * How many sessions encode most rows a second together, the cores divided among them; 1 where several were not measured
+ * to be faster, or where their weights would take too much memory. On two cores two sessions encoded 2 to 12 % more
+ * pictures with ViT-B-16 in fp32 than one, in int8 31 % more, and 25 % more texts.
+ *
+ * @param weightBytes of the graph
+ * @param memory bytes that the process may use
+ */
+export function sessionsSideBySide(
+  provider: string,
+  weightBytes: number,
+  cores = availableParallelism(),
+  memory = memoryThere(),
+): number {
+  if (provider !== 'cpu') return 1;
+  let count = Math.min(cores, Math.floor(Math.min(MOST_WEIGHTS, MOST_OF_MEMORY * memory) / weightBytes));
+  while (count > 1 && cores % count !== 0) count--;
+  return Math.max(1, count);
 }
 
 /** The names of the options that a provider takes. */
