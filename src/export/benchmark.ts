@@ -1,24 +1,26 @@
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import * as ort from 'onnxruntime-node';
 import {
   type ProviderOptions,
   requireTaken,
-  sessionOptions,
+  sessionsSideBySide,
   takenBy,
 } from '../engine/onnx/sessionOptions.js';
+import { openSessions, type SessionInput, type Sessions } from '../engine/onnx/sessions.js';
 import { createEngine } from '../engine/select.js';
 import { UserError } from '../errors.js';
-import { loadModelConfig } from '../model/config.js';
+import { picturesAtOnce, textsAtOnce } from '../model/atOnce.js';
+import { loadModelConfig, type ModelConfig } from '../model/config.js';
 import { createModel } from '../model/load.js';
 import { Random } from '../random.js';
 import { checkpointSource } from './checkpointSource.js';
+import { runInBatches } from './engineBatches.js';
 import { findExport } from './exportedFiles.js';
 import { exportOnnx } from './exportOnnx.js';
 import type { ExportSource } from './options.js';
 import type { Precision, Tower } from './parity.js';
-import { towerParts } from './parts.js';
+import { type Part, towerParts } from './parts.js';
 
 export interface BenchmarkOptions {
   /** a checkpoint, or the name of a size, which then has random weights */
@@ -42,6 +44,8 @@ export interface TowerSpeed {
   tower: Tower;
   precision: Precision;
   provider: string;
+  /** 1: the batch as a whole. More: divided among so many sessions, as commands that encode much do on the processor */
+  sessions: number;
   batchSize: number;
   /** of one run, in milliseconds */
   latency: { median: number; min: number; p95: number; max: number };
@@ -87,21 +91,25 @@ export async function benchmarkTowers(options: BenchmarkOptions): Promise<TowerS
     for (const part of towerParts(EXPORTED)) {
       for (const precision of precisions) {
         for (const provider of providers) {
-          const session = await ort.InferenceSession.create(
-            join(folder, part.fileName(precision)),
-            sessionOptions(provider, takenBy(provider, providerOptions)),
-          );
-          try {
-            for (const batchSize of options.batchSizes) {
-              const tower = part.names.image === undefined ? 'text' : 'image';
-              const feeds = randomFeeds(source, tower, batchSize, options.textLength);
-              const latency = await timeRuns(() => session.run(feeds), options);
-              const perSecond = (1000 * batchSize) / latency.median;
-              speeds.push({ tower, precision, provider, batchSize, latency, perSecond });
-              report(speedRow(speeds[speeds.length - 1]));
+          const told = takenBy(provider, providerOptions);
+          const tower: Tower = part.names.image === undefined ? 'text' : 'image';
+          const file = { path: join(folder, part.fileName(precision)), ...part.names[tower]! };
+          const most = sessionsSideBySide(provider, weightBytes(folder, part, precision));
+          for (const count of most === 1 ? [1] : [1, most]) {
+            const sessions = openSessions(file, provider, told, count);
+            try {
+              // A batch of one can't be divided.
+              for (const batchSize of options.batchSizes.filter((size) => count === 1 || size > 1)) {
+                const input = randomInput(source, tower, batchSize, options.textLength);
+                const latency = await timeRuns(() => encode(sessions, source.config, input), options);
+                const perSecond = (1000 * batchSize) / latency.median;
+                const speed = { tower, precision, provider, sessions: count, batchSize, latency, perSecond };
+                speeds.push(speed);
+                report(speedRow(speed));
+              }
+            } finally {
+              await sessions.release();
             }
-          } finally {
-            await session.release();
           }
         }
       }
@@ -112,39 +120,64 @@ export async function benchmarkTowers(options: BenchmarkOptions): Promise<TowerS
   }
 }
 
-const speedHeader = row(['tower', 'precision', 'provider', 'batch', 'ms', 'min', 'p95', 'per second']);
+const speedHeader = row([
+  'tower',
+  'precision',
+  'provider',
+  'sessions',
+  'batch',
+  'ms',
+  'min',
+  'p95',
+  'per second',
+]);
 
-function speedRow({ tower, precision, provider, batchSize, latency, perSecond }: TowerSpeed): string {
+function speedRow(speed: TowerSpeed): string {
+  const { tower, precision, provider, sessions, batchSize, latency, perSecond } = speed;
   const { median, min, p95 } = latency;
   const numbers = [median, min, p95, perSecond].map((value) => value.toFixed(1));
-  return row([tower, precision, provider, String(batchSize), ...numbers]);
+  return row([tower, precision, provider, String(sessions), String(batchSize), ...numbers]);
 }
 
 function row(cells: readonly string[]): string {
-  return cells.map((cell, i) => (i < 3 ? cell.padEnd(10) : cell.padStart(i === 3 ? 6 : 11))).join('');
+  return cells.map((cell, i) => (i < 3 ? cell.padEnd(10) : cell.padStart(i < 5 ? 9 : 11))).join('');
 }
 
 async function randomModel(name: string): Promise<ExportSource> {
   return createModel(loadModelConfig(name, { vocabSize: SMALL_VOCABULARY }), await createEngine(), 0);
 }
 
-function randomFeeds(
-  { config }: ExportSource,
-  tower: Tower,
-  n: number,
-  length: number,
-): Record<string, ort.Tensor> {
+/** Of the file with the graph and the one beside it, if there is one. */
+function weightBytes(folder: string, part: Part, precision: Precision): number {
+  const file = part.fileName(precision);
+  const paths = [file, part.externalName(file)].map((name) => join(folder, name)).filter(existsSync);
+  return paths.reduce((sum, path) => sum + statSync(path).size, 0);
+}
+
+function randomInput({ config }: ExportSource, tower: Tower, n: number, length: number): SessionInput {
   const random = new Random(0, 'benchmark', n);
   if (tower === 'image') {
     const side = config.image_resolution;
-    const pixels = Float32Array.from({ length: n * 3 * side * side }, () => random.normal());
-    return { image: new ort.Tensor('float32', pixels, [n, 3, side, side]) };
+    const data = Float32Array.from({ length: n * 3 * side * side }, () => random.normal());
+    return { type: 'float32', data, dims: [n, 3, side, side] };
   }
   const tokens = Math.min(length, config.text_max_position_embeddings);
-  const ids = BigInt64Array.from({ length: n * tokens }, () =>
+  const data = BigInt64Array.from({ length: n * tokens }, () =>
     BigInt(1 + random.integer(config.vocab_size - 1)),
   );
-  return { text: new ort.Tensor('int64', ids, [n, tokens]) };
+  return { type: 'int64', data, dims: [n, tokens] };
+}
+
+/** Runs one session on the whole input, several on parts of it. */
+function encode(sessions: Sessions, config: ModelConfig, input: SessionInput): Promise<Float32Array> {
+  const { count, rowsAtOnce } = sessions;
+  if (count === 1) return sessions.run(input);
+  const [n, ...dims] = input.dims;
+  const max =
+    input.type === 'float32' ? picturesAtOnce(config, rowsAtOnce) : textsAtOnce(dims[0], rowsAtOnce);
+  const run = (data: SessionInput['data'], rows: number) =>
+    sessions.run({ ...input, data, dims: [rows, ...dims] } as SessionInput);
+  return runInBatches(input.data, n, { min: 1, max }, config.embed_dim, run, count);
 }
 
 async function timeRuns(

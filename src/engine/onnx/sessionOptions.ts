@@ -72,8 +72,8 @@ export function sessionOptions(
 
 /**
  * Rows that a thread multiplies fastest at once: more of them drive each other out of the caches. On two cores a picture of
- * ViT-B-16, with 197 rows, took 159 ms where three or four were encoded at once, 162 with six, 169 with sixteen; in
- * processes that were slower as a whole 181 with three, 176 with four and sixteen, 174 with six. Texts differ by 1 to 3 %.
+ * ViT-B-16, with 197 rows, took 159 ms where three or four were encoded at once, 162 with six, 169 with sixteen; while the
+ * cores exchanged data slowly 181 with three, 176 with four and sixteen, 174 with six. Texts differ by 1 to 3 %.
  */
 const ROWS_PER_THREAD = 400;
 
@@ -93,7 +93,7 @@ const MOST_OF_MEMORY = 1 / 16;
 /**
  * How many sessions encode most rows a second together, the cores divided among them; 1 where several were not measured
  * to be faster, or where their weights would take too much memory. On two cores two sessions encoded 2 to 12 % more
- * pictures with ViT-B-16 in fp32 than one, in int8 31 % more, and 25 % more texts.
+ * pictures with ViT-B-16 in fp32 than one with two threads, in int8 8 to 31 % more.
  *
  * @param weightBytes of the graph
  * @param memory bytes that the process may use
