@@ -1,5 +1,6 @@
 import type { ProviderOptions } from '../engine/onnx/sessionOptions.js';
 import { UserError } from '../errors.js';
+import type { ExportedModelOptions } from '../export/exportedModel.js';
 import type { Precision } from '../export/parity.js';
 import { fingerprintOf } from '../model/fingerprint.js';
 import { Embedder } from '../search/embedder.js';
@@ -15,7 +16,7 @@ interface ModelSettings {
   engine: string;
   provider: string;
   providerOptions: ProviderOptions;
-  optimizeFor?: 'latency' | 'throughput';
+  optimizeFor?: ExportedModelOptions['optimizeFor'];
 }
 
 /**

@@ -2,7 +2,7 @@ import { vocabularyOf } from '../checkpoint/open.js';
 import type { ProviderOptions } from '../engine/onnx/sessionOptions.js';
 import { UserError } from '../errors.js';
 import { findExport, openExport, vocabularyOfExport } from '../export/exportedFiles.js';
-import { ExportedModel } from '../export/exportedModel.js';
+import { ExportedModel, type ExportedModelOptions } from '../export/exportedModel.js';
 import type { Precision } from '../export/parity.js';
 import { requireFit } from '../model/config.js';
 import type { DualEncoder } from '../model/dualEncoder.js';
@@ -19,8 +19,8 @@ interface EncoderSettings {
   providerOptions: ProviderOptions;
   /** of exported files */
   precision?: Precision;
-  /** what exported files are run for, `latency` by default */
-  optimizeFor?: 'latency' | 'throughput';
+  /** of exported files */
+  optimizeFor?: ExportedModelOptions['optimizeFor'];
 }
 
 /**

@@ -63,12 +63,8 @@ async function fromModels(config: EvalRetrievalConfig, reporter: Reporter): Prom
   }
   const evaluations: Evaluation[][] = plans.map(() => []);
   for (const location of locations) {
-    const settings = { ...config, config: config.modelConfig };
-    const { model, tokenizer } = await openEncoder(
-      location,
-      { ...settings, optimizeFor: 'throughput' },
-      reporter.line,
-    );
+    const settings = { ...config, config: config.modelConfig, optimizeFor: 'throughput' as const };
+    const { model, tokenizer } = await openEncoder(location, settings, reporter.line);
     try {
       const count = model.parameterCount.toLocaleString('en');
       reporter.line(`${location}: ${model.description}, ${count} parameters`);

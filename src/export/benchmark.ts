@@ -1,6 +1,6 @@
-import { existsSync, mkdtempSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import {
   type ProviderOptions,
   requireTaken,
@@ -15,12 +15,12 @@ import { loadModelConfig, type ModelConfig } from '../model/config.js';
 import { createModel } from '../model/load.js';
 import { Random } from '../random.js';
 import { checkpointSource } from './checkpointSource.js';
-import { runInBatches } from './engineBatches.js';
-import { findExport } from './exportedFiles.js';
+import { runDivided } from './engineBatches.js';
+import { findExport, graphBytes, openExport } from './exportedFiles.js';
+import { towerFiles } from './exportedModel.js';
 import { exportOnnx } from './exportOnnx.js';
 import type { ExportSource } from './options.js';
 import type { Precision, Tower } from './parity.js';
-import { type Part, towerParts } from './parts.js';
 
 export interface BenchmarkOptions {
   /** a checkpoint, or the name of a size, which then has random weights */
@@ -78,23 +78,25 @@ export async function benchmarkTowers(options: BenchmarkOptions): Promise<TowerS
     await (await createEngine('onnx', provider, report, told)).dispose();
   }
   const folder = mkdtempSync(join(tmpdir(), 'cn-clip-benchmark-'));
+  const prefix = join(folder, EXPORTED);
   try {
     const source = existsSync(model)
       ? checkpointSource(model, { config: options.config, warn: report })
       : await randomModel(model);
     // Speed is measured, not likeness: int8 of random weights may be far off.
     const minimumCosine = { fp32: -1, fp16: -1, int8: -1 };
-    await exportOnnx(source, { out: join(folder, EXPORTED), precisions, minimumCosine });
+    await exportOnnx(source, { out: prefix, precisions, minimumCosine });
     await source.release?.();
+    const exported = openExport(prefix);
     const speeds: TowerSpeed[] = [];
     report(speedHeader);
-    for (const part of towerParts(EXPORTED)) {
+    for (const tower of ['image', 'text'] as const) {
       for (const precision of precisions) {
+        const file = towerFiles(prefix, (graph) => join(folder, graph), precision)[tower];
+        const bytes = graphBytes(exported, basename(file.path));
         for (const provider of providers) {
           const told = takenBy(provider, providerOptions);
-          const tower: Tower = part.names.image === undefined ? 'text' : 'image';
-          const file = { path: join(folder, part.fileName(precision)), ...part.names[tower]! };
-          const most = sessionsSideBySide(provider, weightBytes(folder, part, precision));
+          const most = sessionsSideBySide(provider, bytes);
           for (const count of most === 1 ? [1] : [1, most]) {
             const sessions = openSessions(file, provider, told, count);
             try {
@@ -147,13 +149,6 @@ async function randomModel(name: string): Promise<ExportSource> {
   return createModel(loadModelConfig(name, { vocabSize: SMALL_VOCABULARY }), await createEngine(), 0);
 }
 
-/** Of the file with the graph and the one beside it, if there is one. */
-function weightBytes(folder: string, part: Part, precision: Precision): number {
-  const file = part.fileName(precision);
-  const paths = [file, part.externalName(file)].map((name) => join(folder, name)).filter(existsSync);
-  return paths.reduce((sum, path) => sum + statSync(path).size, 0);
-}
-
 function randomInput({ config }: ExportSource, tower: Tower, n: number, length: number): SessionInput {
   const random = new Random(0, 'benchmark', n);
   if (tower === 'image') {
@@ -172,12 +167,9 @@ function randomInput({ config }: ExportSource, tower: Tower, n: number, length: 
 function encode(sessions: Sessions, config: ModelConfig, input: SessionInput): Promise<Float32Array> {
   const { count, rowsAtOnce } = sessions;
   if (count === 1) return sessions.run(input);
-  const [n, ...dims] = input.dims;
   const max =
-    input.type === 'float32' ? picturesAtOnce(config, rowsAtOnce) : textsAtOnce(dims[0], rowsAtOnce);
-  const run = (data: SessionInput['data'], rows: number) =>
-    sessions.run({ ...input, data, dims: [rows, ...dims] } as SessionInput);
-  return runInBatches(input.data, n, { min: 1, max }, config.embed_dim, run, count);
+    input.type === 'float32' ? picturesAtOnce(config, rowsAtOnce) : textsAtOnce(input.dims[1], rowsAtOnce);
+  return runDivided(sessions, input, { min: 1, max }, config.embed_dim);
 }
 
 async function timeRuns(

@@ -1,3 +1,4 @@
+import type { SessionInput, Sessions } from '../engine/onnx/sessions.js';
 import { evenRanges, inParts, rangesOf } from '../rows.js';
 
 /** The least, the usual and the largest size of a dimension, for which TensorRT builds an engine. */
@@ -38,6 +39,19 @@ export function runInBatches<T extends Float32Array | BigInt64Array>(
     return (await run(batch, filled)).subarray(0, count * width);
   };
   return inParts(atOnce === 1 ? rangesOf(n, max) : evenRanges(n, max, atOnce), width, encode, atOnce);
+}
+
+/** Runs an input [n, …] in batches as `runInBatches`, as many at a time as there are sessions. */
+export function runDivided(
+  sessions: Sessions,
+  input: SessionInput,
+  limits: Pick<SizeRange, 'min' | 'max'>,
+  width: number,
+): Promise<Float32Array> {
+  const [n, ...rest] = input.dims;
+  const run = (data: SessionInput['data'], count: number) =>
+    sessions.run({ ...input, data, dims: [count, ...rest] } as SessionInput);
+  return runInBatches(input.data, n, limits, width, run, sessions.count);
 }
 
 /** Token ids [n, length] with zeros behind, [n, max(length, least)]. */

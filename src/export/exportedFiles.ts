@@ -133,6 +133,11 @@ export function graphFiles({ prefix, files }: ExportedFiles, graph: string): str
   return [graph, externalName(graph)].filter((name) => files.has(name));
 }
 
+/** Bytes of these files. */
+export function graphBytes(exported: ExportedFiles, graph: string): number {
+  return graphFiles(exported, graph).reduce((sum, name) => sum + exported.files.get(name)!.bytes, 0);
+}
+
 /** vocab.txt of an export, where it has one. @throws UserError where it is missing, or was changed */
 export function vocabularyOfExport({ prefix, manifest, files }: ExportedFiles): string | undefined {
   if (!files.has(VOCABULARY)) return undefined;

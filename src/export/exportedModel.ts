@@ -9,11 +9,12 @@ import type { ModelConfig } from '../model/config.js';
 import type { DualEncoder } from '../model/dualEncoder.js';
 import { assertPixels, assertTexts } from '../model/model.js';
 import { countParameters } from '../model/parameters.js';
-import { type EngineShapes, paddedTexts, runInBatches } from './engineBatches.js';
+import { type EngineShapes, paddedTexts, runDivided } from './engineBatches.js';
 import { openEngines, wrapperName } from './engineFiles.js';
 import {
   choosePrecision,
   type ExportedFiles,
+  graphBytes,
   graphFiles,
   openExport,
   requireExport,
@@ -82,11 +83,8 @@ export class ExportedModel implements DualEncoder {
       precision,
     );
     const sessionsOf = (file: GraphFile) => {
-      const weightBytes = graphFiles(exported, basename(file.path)).reduce(
-        (sum, name) => sum + files.get(name)!.bytes,
-        0,
-      );
-      const count = optimizeFor === 'latency' ? 1 : sessionsSideBySide(provider, weightBytes);
+      const bytes = graphBytes(exported, basename(file.path));
+      const count = optimizeFor === 'latency' ? 1 : sessionsSideBySide(provider, bytes);
       return openSessions(file, provider, providerOptions, count);
     };
     return new ExportedModel({
@@ -122,9 +120,7 @@ export class ExportedModel implements DualEncoder {
     assertPixels(this.config, pixels, n);
     const { image_resolution: side } = this.config;
     const atOnce = picturesAtOnce(this.config, this.given.towers.image.rowsAtOnce);
-    return this.batches('image', pixels, n, atOnce, (data, count) => {
-      return { type: 'float32', data, dims: [count, 3, side, side] };
-    });
+    return this.encode('image', { type: 'float32', data: pixels, dims: [n, 3, side, side] }, atOnce);
   }
 
   /** @throws UserError where a text is longer than the engines take */
@@ -137,11 +133,9 @@ export class ExportedModel implements DualEncoder {
           'length, or build them with a larger --text-length.max',
       );
     }
-    const padded = paddedTexts(ids, n, length, min);
+    const data = BigInt64Array.from(paddedTexts(ids, n, length, min), BigInt);
     const atOnce = textsAtOnce(length, this.given.towers.text.rowsAtOnce);
-    return this.batches('text', BigInt64Array.from(padded, BigInt), n, atOnce, (data, count) => {
-      return { type: 'int64', data, dims: [count, Math.max(length, min)] };
-    });
+    return this.encode('text', { type: 'int64', data, dims: [n, Math.max(length, min)] }, atOnce);
   }
 
   addTo(hash: Hash): void {
@@ -153,17 +147,9 @@ export class ExportedModel implements DualEncoder {
     await Promise.all([image.release(), text.release()]);
   }
 
-  private batches<T extends Float32Array | BigInt64Array>(
-    tower: Tower,
-    rows: T,
-    n: number,
-    atOnce: number,
-    inputOf: (batch: T, count: number) => SessionInput,
-  ): Promise<Float32Array> {
-    const sessions = this.given.towers[tower];
-    const limits = this.given.shapes?.batch ?? { min: 1, max: atOnce };
-    const run = (batch: T, count: number) => sessions.run(inputOf(batch, count));
-    return runInBatches(rows, n, limits, this.config.embed_dim, run, sessions.count);
+  private encode(tower: Tower, input: SessionInput, atOnce: number): Promise<Float32Array> {
+    const { towers, shapes } = this.given;
+    return runDivided(towers[tower], input, shapes?.batch ?? { min: 1, max: atOnce }, this.config.embed_dim);
   }
 }
 

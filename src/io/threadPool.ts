@@ -53,7 +53,9 @@ export class ThreadPool<Request, Result> {
    */
   async ask(request: Request, cost = 1, handedOver: readonly TransferListItem[] = []): Promise<Result> {
     if (this.#failure) throw this.#failure;
-    const member = this.#idlest();
+    const isFull = this.#members.length === this.options.size;
+    if (!isFull && this.#members.every(({ pending }) => pending > 0)) this.#members.push(this.#start());
+    const member = this.#members.reduce((least, other) => (other.pending < least.pending ? other : least));
     if (member.pending === 0) member.thread.ref();
     member.pending += cost;
     const id = this.#questions++;
@@ -67,19 +69,6 @@ export class ThreadPool<Request, Result> {
   async close(reason: string): Promise<void> {
     this.#fail(new Error(reason));
     await Promise.all(this.#members.map(({ thread }) => thread.terminate()));
-  }
-
-  /** A thread with the least to do: a new one, where all have something and there may be more. */
-  #idlest(): Member {
-    const least = this.#members.reduce<Member | undefined>(
-      (least, other) => (least === undefined || other.pending < least.pending ? other : least),
-      undefined,
-    );
-    if (least !== undefined && (least.pending === 0 || this.#members.length === this.options.size))
-      return least;
-    const started = this.#start();
-    this.#members.push(started);
-    return started;
   }
 
   #start(): Member {
